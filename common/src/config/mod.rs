@@ -1,0 +1,114 @@
+//! The configuration: what the operator wrote in TOML becomes a [`Config`], or every error at once with its place.
+//!
+//! It is trusted (root owns it) and holds no secrets, only their names.
+
+mod address; // where the receiver listens, and networks
+mod duration;
+mod job;
+mod main_file; // hookspool.toml
+mod problem; // an error with file, line, column and a suggestion
+mod repository_file; // repositories/*.toml
+mod table; // reading TOML without losing the place
+mod when; // the conditions of a job
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use address::{Listen, Network};
+pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
+pub use main_file::{Mail, MailAddress, Paths, Receiver, SmtpSecurity, Source, Transport, Worker};
+pub use problem::{Problem, Problems};
+pub use repository_file::Repository;
+pub use when::{Condition, Conditions};
+
+use crate::names::SourceName;
+use crate::repository_name::RepositoryName;
+use problem::Report;
+
+/// Where the packages put the configuration.
+pub const DEFAULT_PATH: &str = "/etc/hookspool/hookspool.toml";
+
+/// Largest configuration file, in bytes; a file that is larger was not meant.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// A configuration that holds: every reference in it resolves and every value was checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `hookspool.toml` itself, as an absolute path.
+    pub file: PathBuf,
+    /// The folders that Hookspool writes to.
+    pub paths: Paths,
+    /// The receiver's part.
+    pub receiver: Receiver,
+    /// The sources, in the order of the file.
+    pub sources: Vec<Source>,
+    /// The worker's part.
+    pub worker: Worker,
+    /// How mail is sent; without it none is.
+    pub mail: Option<Mail>,
+    /// The repositories, in the order of their files' names.
+    pub repositories: Vec<Repository>,
+}
+
+impl Config {
+    /// Reads `hookspool.toml` at `path` and `repositories/*.toml` beside it.
+    ///
+    /// # Errors
+    /// [`Problems`], which holds every error that was found, each with its place.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let mut report = Report::default();
+        let config = Self::read(path, &mut report);
+        let problems = report.into_problems();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems),
+        }
+    }
+
+    fn read(path: &Path, report: &mut Report) -> Option<Self> {
+        let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let main = main_file::read(&file, report);
+        let folder = file.parent().unwrap_or(Path::new("/")).join("repositories");
+        let known_sources = main.as_ref().map(|main| main.source_names.as_slice());
+        let repositories = repository_file::read_all(&folder, known_sources, report);
+        let main = main?;
+        Some(Self {
+            file,
+            paths: main.paths?,
+            receiver: main.receiver?,
+            sources: main.sources,
+            worker: main.worker?,
+            mail: main.mail,
+            repositories,
+        })
+    }
+
+    /// The folder in which `hookspool.toml`, `repositories/` and `secrets/` lie.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The source with this name.
+    #[must_use]
+    pub fn source(&self, name: &SourceName) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == *name)
+    }
+
+    /// The repository with this name, as this source may speak of it.
+    #[must_use]
+    pub fn repository(&self, source: &SourceName, name: &RepositoryName) -> Option<&Repository> {
+        self.repositories.iter().find(|repository| repository.name == *name && repository.source == *source)
+    }
+}
+
+/// Reads a duration as people write it: `90s`, `30m`, `1h30m`, `2d`.
+///
+/// # Errors
+/// A sentence that says what a duration looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text)
+}
+
+#[cfg(test)]
+mod tests;

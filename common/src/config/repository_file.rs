@@ -1,0 +1,138 @@
+//! `repositories/*.toml`: one repository and its jobs.
+
+use std::path::{Path, PathBuf};
+
+use super::job::{self, Job};
+use super::problem::{Report, SourceText, suggestion};
+use super::table::{Table, Text, parse, read_file};
+use crate::names::{JobName, SecretName, SourceName};
+use crate::repository_name::RepositoryName;
+
+/// One repository and its jobs.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// Its name.
+    pub name: RepositoryName,
+    /// The source that may speak of it.
+    pub source: SourceName,
+    /// Where its commits are fetched from: a URL, an scp-like address or an absolute path.
+    pub clone: String,
+    /// The secret that is the ssh key to fetch with.
+    pub deploy_key: Option<SecretName>,
+    /// Its jobs, in the order of the file.
+    pub jobs: Vec<Job>,
+    /// The file.
+    pub file: PathBuf,
+}
+
+impl Repository {
+    /// The job with this name.
+    #[must_use]
+    pub fn job(&self, name: &JobName) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.name == *name)
+    }
+}
+
+/// Reads every `*.toml` in `folder`. `sources` is absent when the main file could not be read.
+pub(super) fn read_all(folder: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Vec<Repository> {
+    let mut files: Vec<PathBuf> = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_repository_file(path)).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            report.of_file(folder, format!("cannot list it: {error}"), None);
+            Vec::new()
+        }
+    };
+    files.sort();
+    let mut repositories: Vec<Repository> = Vec::new();
+    for file in files {
+        if let Some(repository) = read(&file, sources, report) {
+            let twin = repositories.iter().find(|other| other.name == repository.name && other.source == repository.source);
+            if let Some(twin) = twin {
+                let message = format!("{} is configured in {} already", repository.name, twin.file.display());
+                report.of_file(&file, message, Some("put all its jobs into one file".to_owned()));
+                continue;
+            }
+            repositories.push(repository);
+        }
+    }
+    repositories
+}
+
+/// Editors leave hidden and backup files behind; they are not configuration.
+fn is_repository_file(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    path.extension().is_some_and(|extension| extension == "toml") && !hidden
+}
+
+fn read(file: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Option<Repository> {
+    let text = read_file(file, report)?;
+    let source_text = SourceText { file, text: &text };
+    let document = parse(&source_text, report)?;
+    let mut top = Table::new(&source_text, "a repository's file", document.get_ref(), 0..0);
+    let name = top.required_text("repository", "repository = \"github.com/owner/name\"", report);
+    let name: Option<RepositoryName> = name.and_then(|text| top.parse_text(&text, report));
+    let source = top.required_text("source", "source = \"NAME\", the name of a [[source]]", report);
+    let source = source.and_then(|text| read_source(&top, &text, sources, report));
+    let clone = match top.text("clone", report) {
+        Some(text) => read_clone(&top, text, report),
+        None => name.as_ref().map(|name| format!("https://{name}.git")),
+    };
+    let deploy_key = top.parsed("deploy_key", report);
+    let jobs = read_jobs(&mut top, report);
+    top.finish(report);
+    Some(Repository { name: name?, source: source?, clone: clone?, deploy_key, jobs, file: file.to_owned() })
+}
+
+fn read_source(top: &Table<'_, '_>, text: &Text, sources: Option<&[SourceName]>, report: &mut Report) -> Option<SourceName> {
+    let name: SourceName = top.parse_text(text, report)?;
+    let Some(sources) = sources.filter(|sources| !sources.contains(&name)) else { return Some(name) };
+    let known: Vec<&str> = sources.iter().map(SourceName::as_str).collect();
+    let listed = || (!known.is_empty()).then(|| format!("the sources of hookspool.toml are: {}", known.join(", ")));
+    let help = suggestion(name.as_str(), known.iter().copied()).or_else(listed);
+    top.wrong(text.span.clone(), format!("hookspool.toml has no [[source]] with the name `{name}`"), help, report);
+    None
+}
+
+/// git would take a text that begins with `-` for an option, and run a program for `ext::`.
+fn read_clone(top: &Table<'_, '_>, text: Text, report: &mut Report) -> Option<String> {
+    let value = text.value;
+    let scheme = value.split_once("://").map(|(scheme, _)| scheme);
+    let known_scheme = scheme.is_none_or(|scheme| ["https", "http", "ssh", "git", "file"].contains(&scheme));
+    let has_password = url::Url::parse(&value).is_ok_and(|url| url.password().is_some());
+    let is_address =
+        value.starts_with('/') || scheme.is_some() || value.split_once(':').is_some_and(|(host, _)| !host.contains('/'));
+    let is_plain = !value.starts_with('-') && !value.contains("::") && !value.chars().any(char::is_control);
+    if has_password {
+        let help = "use `deploy_key` with an ssh address".to_owned();
+        top.wrong(text.span, "`clone` holds a password, and the configuration holds no secrets", Some(help), report);
+        return None;
+    }
+    if is_plain && is_address && known_scheme {
+        return Some(value);
+    }
+    let help = "write an https or ssh URL, git@HOST:OWNER/NAME.git, or an absolute path".to_owned();
+    top.wrong(text.span, format!("{value:?} is nothing that git could fetch from"), Some(help), report);
+    None
+}
+
+fn read_jobs(top: &mut Table<'_, '_>, report: &mut Report) -> Vec<Job> {
+    let tables = top.tables("job", "this job", report);
+    if tables.is_empty() && top.get("job").is_none() {
+        top.wrong(0..0, "there is no [[job]], so nothing would ever run", None, report);
+    }
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut names: Vec<JobName> = Vec::new();
+    for table in tables {
+        let source = table.source;
+        let (named, job) = job::read(table, report);
+        if let Some((name, span)) = named {
+            if names.contains(&name) {
+                source.problem(report, span, format!("there are two jobs with the name `{name}`"), None);
+            }
+            names.push(name);
+        }
+        jobs.extend(job);
+    }
+    jobs
+}

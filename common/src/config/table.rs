@@ -1,0 +1,254 @@
+//! Reading TOML tables key by key, so that every error keeps its place and none hides another.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Report, SourceText, suggestion};
+
+/// A value and its place.
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+
+/// A text and its place.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    pub(super) value: String,
+    pub(super) span: Range<usize>,
+}
+
+/// One table while it is being read. Keys that nobody asked for are reported by [`Table::finish`].
+pub(super) struct Table<'a, 't> {
+    pub(super) source: &'a SourceText<'a>,
+    entries: &'a DeTable<'t>,
+    span: Range<usize>,
+    /// What the table is, for messages: `[mail]`, `this job`.
+    what: &'static str,
+    asked: BTreeSet<&'static str>,
+}
+
+/// Parses a whole file; its syntax errors go into the report.
+pub(super) fn parse<'t>(source: &SourceText<'t>, report: &mut Report) -> Option<Spanned<DeTable<'t>>> {
+    let (table, errors) = DeTable::parse_recoverable(source.text);
+    for error in &errors {
+        source.problem(report, error.span().unwrap_or(0..0), error.message().trim_end().replace('\n', "; "), None);
+    }
+    errors.is_empty().then_some(table)
+}
+
+/// Reads a file as text within the limits; failures go into the report.
+pub(super) fn read_file(file: &Path, report: &mut Report) -> Option<String> {
+    let read = || -> std::io::Result<Result<String, u64>> {
+        let size = std::fs::metadata(file)?.len();
+        if size > super::MAX_FILE_BYTES { Ok(Err(size)) } else { std::fs::read_to_string(file).map(Ok) }
+    };
+    match read() {
+        Ok(Ok(text)) => Some(text),
+        Ok(Err(size)) => {
+            report.of_file(
+                file,
+                format!("it holds {size} bytes; a configuration file has at most {}", super::MAX_FILE_BYTES),
+                None,
+            );
+            None
+        }
+        Err(error) => {
+            let help = match error.kind() {
+                std::io::ErrorKind::NotFound => Some("name another file with --config FILE".to_owned()),
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("root owns it and the group `hookspool` must be able to read it".to_owned())
+                }
+                _ => None,
+            };
+            report.of_file(file, format!("cannot read it: {error}"), help);
+            None
+        }
+    }
+}
+
+impl<'a, 't> Table<'a, 't> {
+    pub(super) fn new(source: &'a SourceText<'a>, what: &'static str, entries: &'a DeTable<'t>, span: Range<usize>) -> Self {
+        Self { source, entries, span, what, asked: BTreeSet::new() }
+    }
+
+    /// Reads `value` as a table.
+    pub(super) fn of_value(
+        source: &'a SourceText<'a>,
+        what: &'static str,
+        value: &'a Value<'t>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(entries) => Some(Self::new(source, what, entries, value.span())),
+            other => {
+                let message = format!("{what} must be a table, and is {}", kind_of(other));
+                source.problem(report, value.span(), message, None);
+                None
+            }
+        }
+    }
+
+    /// The value of `key`, if it was written.
+    pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Value<'t>> {
+        self.asked.insert(key);
+        self.entries.get(key)
+    }
+
+    /// Reports a required key as absent.
+    pub(super) fn absent(&self, key: &'static str, example: &str, report: &mut Report) {
+        let message = format!("{} has no `{key}`", self.what);
+        self.source.problem(report, self.span.clone(), message, Some(format!("write {example}")));
+    }
+
+    /// Reports a problem with `value`.
+    pub(super) fn wrong(&self, span: Range<usize>, message: impl ToString, help: Option<String>, report: &mut Report) {
+        self.source.problem(report, span, message.to_string(), help);
+    }
+
+    fn mistyped(&self, key: &str, value: &Value<'_>, wanted: &str, report: &mut Report) {
+        let message = format!("`{key}` must be {wanted}, and is {}", kind_of(value.get_ref()));
+        self.wrong(value.span(), message, None, report);
+    }
+
+    /// A text.
+    pub(super) fn text(&mut self, key: &'static str, report: &mut Report) -> Option<Text> {
+        let value = self.get(key)?;
+        let text = text_of(value);
+        if text.is_none() {
+            self.mistyped(key, value, "a text in quotes", report);
+        }
+        text
+    }
+
+    /// A text that must be written.
+    pub(super) fn required_text(&mut self, key: &'static str, example: &str, report: &mut Report) -> Option<Text> {
+        if self.entries.get(key).is_none() {
+            self.asked.insert(key);
+            self.absent(key, example, report);
+        }
+        self.text(key, report)
+    }
+
+    /// A text, parsed by its type.
+    pub(super) fn parsed<T: FromStr<Err: ToString>>(&mut self, key: &'static str, report: &mut Report) -> Option<T> {
+        let text = self.text(key, report)?;
+        self.parse_text(&text, report)
+    }
+
+    /// Parses a text that was read already.
+    pub(super) fn parse_text<T: FromStr<Err: ToString>>(&self, text: &Text, report: &mut Report) -> Option<T> {
+        text.value.parse().map_err(|error: T::Err| self.wrong(text.span.clone(), error.to_string(), None, report)).ok()
+    }
+
+    /// A text or a list of texts.
+    pub(super) fn texts(&mut self, key: &'static str, report: &mut Report) -> Option<Vec<Text>> {
+        let value = self.get(key)?;
+        self.texts_of(key, value, report)
+    }
+
+    /// The text or list of texts that `value` is.
+    pub(super) fn texts_of(&self, key: &str, value: &Value<'_>, report: &mut Report) -> Option<Vec<Text>> {
+        if let Some(text) = text_of(value) {
+            return Some(vec![text]);
+        }
+        let DeValue::Array(items) = value.get_ref() else {
+            self.mistyped(key, value, "a text in quotes or a list of them", report);
+            return None;
+        };
+        let mut texts = Vec::new();
+        let mut all_are_texts = true;
+        for item in items.iter() {
+            match text_of(item) {
+                Some(text) => texts.push(text),
+                None => {
+                    self.mistyped(key, item, "a list of texts in quotes", report);
+                    all_are_texts = false;
+                }
+            }
+        }
+        all_are_texts.then_some(texts)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, key: &'static str, report: &mut Report) -> Option<bool> {
+        let value = self.get(key)?;
+        let boolean = value.get_ref().as_bool();
+        if boolean.is_none() {
+            self.mistyped(key, value, "true or false", report);
+        }
+        boolean
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn number(&mut self, key: &'static str, range: std::ops::RangeInclusive<u64>, report: &mut Report) -> Option<u64> {
+        let value = self.get(key)?;
+        let number = value.get_ref().as_integer().and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
+        if let Some(number) = number.filter(|number| range.contains(number)) {
+            return Some(number);
+        }
+        self.wrong(
+            value.span(),
+            format!("`{key}` must be a whole number from {} to {}", range.start(), range.end()),
+            None,
+            report,
+        );
+        None
+    }
+
+    /// A duration such as `30m`.
+    pub(super) fn duration(&mut self, key: &'static str, report: &mut Report) -> Option<std::time::Duration> {
+        let text = self.text(key, report)?;
+        super::duration::parse(&text.value).map_err(|message| self.wrong(text.span, message, None, report)).ok()
+    }
+
+    /// The tables of an array of tables, such as `[[job]]`.
+    pub(super) fn tables(&mut self, key: &'static str, what: &'static str, report: &mut Report) -> Vec<Table<'a, 't>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().filter_map(|item| Self::of_value(self.source, what, item, report)).collect(),
+            _ => {
+                self.mistyped(key, value, &format!("a list of tables, each under [[{key}]]"), report);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The table `key`, if it was written.
+    pub(super) fn table(&mut self, key: &'static str, what: &'static str, report: &mut Report) -> Option<Table<'a, 't>> {
+        let value = self.get(key)?;
+        Self::of_value(self.source, what, value, report)
+    }
+
+    /// Where the table stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self, report: &mut Report) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.contains(key.get_ref().as_ref())) {
+            let known = self.asked.iter().copied();
+            let help = suggestion(key.get_ref(), known.clone())
+                .unwrap_or_else(|| format!("{} may have: {}", self.what, known.collect::<Vec<_>>().join(", ")));
+            self.wrong(key.span(), format!("{} has no key `{}`", self.what, key.get_ref()), Some(help), report);
+        }
+    }
+}
+
+fn text_of(value: &Value<'_>) -> Option<Text> {
+    value.get_ref().as_str().map(|text| Text { value: text.to_owned(), span: value.span() })
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,116 @@
+//! `when`: any entry of the list, all keys within an entry, any value within a key.
+
+use super::problem::{Report, suggestion};
+use super::table::{Table, Value};
+use crate::event::Kind;
+use crate::globs::Globs;
+use toml::de::DeValue;
+
+/// The conditions under which a job runs; one of them must hold.
+#[derive(Debug, Clone)]
+pub struct Conditions(pub Vec<Condition>);
+
+/// One entry of `when`; all that it names must hold.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// The kinds of event.
+    pub event: Vec<Kind>,
+    /// The branch's short name.
+    pub branch: Option<Globs>,
+    /// The tag's short name.
+    pub tag: Option<Globs>,
+    /// One of the paths that the push touched.
+    pub paths: Option<Globs>,
+    /// The branch that a pull request is to go to.
+    pub base: Option<Globs>,
+    /// What happened to the pull request.
+    pub action: Option<Globs>,
+    /// One of the pull request's labels.
+    pub labels: Option<Globs>,
+}
+
+const WHAT: &str = "this entry of `when`";
+
+pub(super) fn read(job: &mut Table<'_, '_>, report: &mut Report) -> Option<Conditions> {
+    let Some(value) = job.get("when") else {
+        job.absent("when", "when = [{ event = \"push\", branch = \"main\" }]", report);
+        return None;
+    };
+    let entries: Vec<&Value<'_>> = match value.get_ref() {
+        DeValue::Array(items) => items.iter().collect(),
+        _ => vec![value],
+    };
+    if entries.is_empty() {
+        job.wrong(value.span(), "`when` is empty, so the job would never run", None, report);
+    }
+    let read = |entry| Table::of_value(job.source, WHAT, entry, report).and_then(|table| read_condition(table, report));
+    let conditions: Vec<Option<Condition>> = entries.into_iter().map(read).collect();
+    conditions.into_iter().collect::<Option<Vec<_>>>().map(Conditions)
+}
+
+fn read_condition(mut table: Table<'_, '_>, report: &mut Report) -> Option<Condition> {
+    let event = read_kinds(&mut table, report);
+    let condition = Condition {
+        event: event.clone().unwrap_or_default(),
+        branch: read_globs(&mut table, "branch", report),
+        tag: read_globs(&mut table, "tag", report),
+        paths: read_globs(&mut table, "paths", report),
+        base: read_globs(&mut table, "base", report),
+        action: read_globs(&mut table, "action", report),
+        labels: read_globs(&mut table, "labels", report),
+    };
+    if event.is_some() {
+        check_that_it_can_hold(&condition, &table, report);
+    }
+    table.finish(report);
+    event.map(|_| condition)
+}
+
+fn read_kinds(table: &mut Table<'_, '_>, report: &mut Report) -> Option<Vec<Kind>> {
+    if table.get("event").is_none() {
+        table.absent("event", "event = \"push\"", report);
+        return None;
+    }
+    let mut kinds = Vec::new();
+    for text in table.texts("event", report)? {
+        if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == text.value) {
+            kinds.push(kind);
+            continue;
+        }
+        let known = Kind::ALL.map(Kind::as_str);
+        let help = suggestion(&text.value, known).unwrap_or_else(|| format!("the events are: {}", known.join(", ")));
+        table.wrong(text.span, format!("there is no event {:?}", text.value), Some(help), report);
+    }
+    (!kinds.is_empty()).then_some(kinds)
+}
+
+fn read_globs(table: &mut Table<'_, '_>, key: &'static str, report: &mut Report) -> Option<Globs> {
+    let span = table.get(key)?.span();
+    let texts = table.texts(key, report)?;
+    if texts.is_empty() {
+        table.wrong(span, format!("`{key}` is an empty list"), None, report);
+        return None;
+    }
+    let globs = Globs::new(texts.into_iter().map(|text| text.value));
+    globs.map_err(|error| table.wrong(span, error, None, report)).ok()
+}
+
+/// A key that no event of the entry can have makes an entry that never holds; that was not meant.
+fn check_that_it_can_hold(condition: &Condition, table: &Table<'_, '_>, report: &mut Report) {
+    use Kind::{BranchCreated, BranchDeleted, Manual, PullRequest, Push, Schedule, Tag, TagDeleted};
+    let some_kind_is_in = |kinds: &[Kind]| condition.event.iter().any(|kind| kinds.contains(kind));
+    let keys: [(&str, bool, &[Kind]); 6] = [
+        ("branch", condition.branch.is_some(), &[Push, BranchCreated, BranchDeleted, Schedule, Manual]),
+        ("tag", condition.tag.is_some(), &[Tag, TagDeleted, Manual]),
+        ("paths", condition.paths.is_some(), &[Push, BranchCreated, Tag]),
+        ("base", condition.base.is_some(), &[PullRequest]),
+        ("action", condition.action.is_some(), &[PullRequest, Kind::Release, Kind::Package, Kind::Issue, Kind::Comment]),
+        ("labels", condition.labels.is_some(), &[PullRequest, Kind::Issue]),
+    ];
+    for (key, _, kinds) in keys.into_iter().filter(|(_, written, kinds)| *written && !some_kind_is_in(kinds)) {
+        let events: Vec<_> = condition.event.iter().map(|kind| kind.as_str()).collect();
+        let help = format!("`{key}` goes with: {}", kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "));
+        let message = format!("an event `{}` has no `{key}`, so this would never hold", events.join("`, `"));
+        table.wrong(table.span(), message, Some(help), report);
+    }
+}

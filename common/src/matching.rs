@@ -1,0 +1,143 @@
+//! Which jobs an event asks for. Both sides call this: the receiver to answer usefully, root to decide.
+//!
+//! A miss is data: the first condition that failed, in words.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Condition, Config, Job, Repository};
+use crate::event::{Event, Kind};
+use crate::names::{JobName, SourceName};
+use crate::repository_name::RepositoryName;
+
+/// A job that an event asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Its job.
+    pub job: JobName,
+}
+
+/// A job that an event does not ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Miss {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Its job.
+    pub job: JobName,
+    /// The first condition that failed; of several entries of `when`, that of the entry that came furthest.
+    pub reason: String,
+}
+
+/// What an event asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Matching {
+    /// What it asks for.
+    pub matches: Vec<Match>,
+    /// What it does not ask for, and why.
+    pub misses: Vec<Miss>,
+}
+
+/// Every job of every repository that `source` may speak of, as match or miss.
+#[must_use]
+pub fn matches(config: &Config, source: &SourceName, event: &Event) -> Matching {
+    let mut matching = Matching::default();
+    for repository in config.repositories.iter().filter(|repository| repository.source == *source) {
+        for job in &repository.jobs {
+            let (name, job_name) = (repository.name.clone(), job.name.clone());
+            match why_not(repository, job, event) {
+                None => matching.matches.push(Match { repository: name, job: job_name }),
+                Some(reason) => matching.misses.push(Miss { repository: name, job: job_name, reason }),
+            }
+        }
+    }
+    matching
+}
+
+/// Why nothing runs for `event`, in one sentence.
+#[must_use]
+pub fn reason_for_nothing(config: &Config, source: &SourceName, event: &Event) -> String {
+    let Some(name) = &event.repository else {
+        return format!("the `{}` does not say to which repository it belongs", event.kind.as_str());
+    };
+    let Some(repository) = config.repository(source, name) else {
+        return format!("{name} is not in the configuration of source `{source}`");
+    };
+    let misses: Vec<String> = repository
+        .jobs
+        .iter()
+        .filter_map(|job| why_not(repository, job, event).map(|reason| format!("job `{}`: {reason}", job.name)))
+        .collect();
+    misses.join("; ")
+}
+
+/// The first reason why `event` does not ask for `job`, or `None` when it does.
+#[must_use]
+pub fn why_not(repository: &Repository, job: &Job, event: &Event) -> Option<String> {
+    match &event.repository {
+        None => return Some("the event does not say to which repository it belongs".to_owned()),
+        Some(name) if *name != repository.name => return Some(format!("the repository is {name}, not {}", repository.name)),
+        Some(_) => {}
+    }
+    let mut furthest: Option<(usize, String)> = None;
+    for condition in &job.when.0 {
+        match first_failure(condition, event) {
+            None => return None,
+            Some(failure) if furthest.as_ref().is_none_or(|known| failure.0 > known.0) => furthest = Some(failure),
+            Some(_) => {}
+        }
+    }
+    furthest.map(|(_, reason)| reason)
+}
+
+/// How many conditions held before the first that failed, and that one in words.
+fn first_failure(condition: &Condition, event: &Event) -> Option<(usize, String)> {
+    let request = event.pull_request.as_ref();
+    let action = request.map(|request| request.action.as_str());
+    let labels = request.map(|request| request.labels.iter().map(String::as_str).collect::<Vec<_>>());
+    let base = request.and_then(|request| request.base.reference.branch());
+    if !condition.event.iter().any(|kind| event.is(*kind)) {
+        let wanted: Vec<&str> = condition.event.iter().copied().map(Kind::as_str).collect();
+        return Some((0, format!("the event is `{}`, not `{}`", event.kind.as_str(), wanted.join("` or `"))));
+    }
+    let texts = [
+        ("branch", &condition.branch, event.branch.as_deref().map(|value| vec![value])),
+        ("tag", &condition.tag, event.tag.as_deref().map(|value| vec![value])),
+        ("base", &condition.base, base.map(|value| vec![value])),
+        ("action", &condition.action, action.map(|value| vec![value])),
+        ("labels", &condition.labels, labels),
+    ];
+    let mut held = 1;
+    for (key, globs, values) in texts {
+        let Some(globs) = globs else { continue };
+        match values {
+            None => return Some((held, format!("the event has no {key}, and `{key}` asks for {}", globs.shown()))),
+            Some(values) if !globs.fit_together(&values) => {
+                return Some((held, format!("{key} {} does not fit {}", shown(&values), globs.shown())));
+            }
+            Some(_) => held += 1,
+        }
+    }
+    // Paths that are not fully known rule nothing out: better to run than to leave out silently.
+    if let (Some(globs), Some(paths)) = (&condition.paths, event.paths())
+        && !paths.iter().any(|path| globs.fit(path))
+    {
+        return Some((held, format!("no changed path fits {} ({})", globs.shown(), shown(&paths))));
+    }
+    None
+}
+
+/// At most this many values are named in a reason.
+const SHOWN_VALUES: usize = 5;
+
+fn shown(values: &[&str]) -> String {
+    let quoted: Vec<String> = values.iter().take(SHOWN_VALUES).map(|value| format!("{value:?}")).collect();
+    match values.len().saturating_sub(SHOWN_VALUES) {
+        0 if quoted.is_empty() => "none".to_owned(),
+        0 => quoted.join(", "),
+        more => format!("{} and {more} more", quoted.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

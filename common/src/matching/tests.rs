@@ -1,0 +1,109 @@
+//! Events against conditions, and the words for what failed.
+
+use std::fs;
+
+use super::*;
+use crate::event::{Commit, Person, PullRequest, Side};
+
+const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";
+
+fn config(when: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let main = "[[source]]\nname='github'\nprovider='github'\npath='/g'\nsecret='s'\n";
+    let repository =
+        format!("repository='github.com/octo/shop'\nsource='github'\n[[job]]\nname='j'\nbuild='true'\nwhen={when}\n");
+    fs::write(folder.path().join("hookspool.toml"), main).unwrap();
+    fs::create_dir(folder.path().join("repositories")).unwrap();
+    fs::write(folder.path().join("repositories/shop.toml"), repository).unwrap();
+    Config::load(&folder.path().join("hookspool.toml")).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn event(kind: Kind, reference: &str) -> Event {
+    let mut event = Event::of(kind, "push").with_ref(reference.parse().unwrap());
+    event.repository = Some("github.com/octo/shop".parse().unwrap());
+    event
+}
+
+fn touching(mut event: Event, paths: &[&str]) -> Event {
+    let paths = Some(paths.iter().map(|path| (*path).to_owned()).collect());
+    event.commits = Some(vec![Commit { sha: SHA.parse().unwrap(), message: String::new(), author: Person::default(), paths }]);
+    event
+}
+
+fn pull_request(action: &str, base: &str, labels: &[&str]) -> Event {
+    let mut event = event(Kind::PullRequest, "refs/pull/7/head");
+    let side = |branch: &str| Side { reference: format!("refs/heads/{branch}").parse().unwrap(), sha: None };
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    let (head, base) = (side("changes"), side(base));
+    event.pull_request = Some(PullRequest { number: 7, action: action.into(), head, base, labels, from_fork: Some(false) });
+    event
+}
+
+/// Why the one job does not run; empty when it does.
+fn why(when: &str, event: &Event) -> String {
+    let matching = matches(&config(when), &"github".parse().unwrap(), event);
+    assert_eq!(matching.matches.len() + matching.misses.len(), 1);
+    matching.misses.first().map(|miss| miss.reason.clone()).unwrap_or_default()
+}
+
+#[test]
+fn any_entry_all_keys_any_value() {
+    let when = "[{ event = 'push', branch = ['master', 'release/*'] }, { event = 'tag', tag = 'v*' }]";
+    for good in
+        [event(Kind::Push, "refs/heads/master"), event(Kind::Push, "refs/heads/release/1"), event(Kind::Tag, "refs/tags/v1")]
+    {
+        assert_eq!(why(when, &good), "");
+    }
+    assert_eq!(why(when, &event(Kind::Push, "refs/heads/x")), r#"branch "x" does not fit "master", "release/*""#);
+    assert_eq!(why(when, &event(Kind::Tag, "refs/tags/1")), r#"tag "1" does not fit "v*""#);
+}
+
+#[test]
+fn a_tag_named_like_a_branch_does_not_run_the_branchs_job() {
+    let when = "[{ event = ['push', 'tag'], branch = 'master' }]";
+    assert_eq!(why(when, &event(Kind::Tag, "refs/tags/master")), r#"the event has no branch, and `branch` asks for "master""#);
+}
+
+#[test]
+fn paths_rule_out_only_what_is_known() {
+    let when = "[{ event = 'push', paths = ['**', '!docs/**'] }]";
+    let push = event(Kind::Push, "refs/heads/master");
+    assert_eq!(why(when, &touching(push.clone(), &["docs/a", "src/b"])), "");
+    let only_docs = why(when, &touching(push.clone(), &["docs/a", "docs/b"]));
+    assert_eq!(only_docs, r#"no changed path fits "**", "!docs/**" ("docs/a", "docs/b")"#);
+    assert_eq!(why(when, &touching(push.clone(), &[])), r#"no changed path fits "**", "!docs/**" (none)"#);
+    assert_eq!(why(when, &push), "");
+}
+
+#[test]
+fn pull_requests_by_base_action_and_labels() {
+    let when = "[{ event = 'pull_request', base = 'main', action = ['opened', 'labeled'], labels = ['ready', '!wip'] }]";
+    assert_eq!(why(when, &pull_request("opened", "main", &["x", "ready"])), "");
+    assert_eq!(why(when, &pull_request("opened", "dev", &["ready"])), r#"base "dev" does not fit "main""#);
+    assert_eq!(why(when, &pull_request("closed", "main", &["ready"])), r#"action "closed" does not fit "opened", "labeled""#);
+    let held_back = why(when, &pull_request("opened", "main", &["ready", "wip"]));
+    assert_eq!(held_back, r#"labels "ready", "wip" does not fit "ready", "!wip""#);
+    assert_eq!(why(when, &pull_request("opened", "main", &[])), r#"labels none does not fit "ready", "!wip""#);
+}
+
+#[test]
+fn a_push_that_makes_a_branch_runs_branch_created_jobs_too() {
+    let mut push = event(Kind::Push, "refs/heads/feature/x");
+    let when = "[{ event = 'branch_created', branch = 'feature/**' }]";
+    assert_eq!(why(when, &push), "the event is `push`, not `branch_created`");
+    push.created = Some(true);
+    assert_eq!(why(when, &push), "");
+}
+
+#[test]
+fn another_repository_or_another_source_runs_nothing() {
+    let config = config("[{ event = 'push' }]");
+    let mut push = event(Kind::Push, "refs/heads/master");
+    push.repository = Some("https://GitHub.com/octo/shop.git".parse().unwrap());
+    assert_eq!(matches(&config, &"github".parse().unwrap(), &push).matches.len(), 1);
+    assert_eq!(matches(&config, &"other".parse().unwrap(), &push), Matching::default());
+    push.repository = Some("github.com/octo/other".parse().unwrap());
+    assert!(matches(&config, &"github".parse().unwrap(), &push).matches.is_empty());
+    let reason = reason_for_nothing(&config, &"github".parse().unwrap(), &push);
+    assert_eq!(reason, "github.com/octo/other is not in the configuration of source `github`");
+}
