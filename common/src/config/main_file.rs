@@ -12,9 +12,9 @@ use crate::forges::Provider;
 use crate::names::{SecretName, SourceName};
 
 /// The user that the receiver and the importer run as, unless another is named.
-pub const DEFAULT_RECEIVER_USER: &str = "hookspool";
+const DEFAULT_RECEIVER_USER: &str = "hookspool";
 /// The user that steps run as, unless the worker, the job or the step names another.
-pub const DEFAULT_BUILD_USER: &str = "hookspool-build";
+const DEFAULT_BUILD_USER: &str = "hookspool-build";
 /// Most runs at once that may be configured: more than any one machine that this is made for can bear.
 const MAX_SLOTS: u64 = 64;
 

@@ -1,0 +1,89 @@
+//! The spool folder and the small files in it: the wake file, and the mark of what has been taken over.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+
+/// Exists while there is something to import. `PathExists=` of a path unit watches it.
+pub const WAKE_FILE: &str = "wake";
+
+/// Holds the place up to which the ledger has taken deliveries over; written by the importer, read by the receiver.
+pub const MARK_FILE: &str = "taken-over";
+
+/// The spool folder is not one that this program can write to.
+#[derive(Debug, thiserror::Error)]
+#[error("spool folder {}: {problem}; as root, run: install -d -o {user} -g {user} -m 0750 {}", folder.display(), folder.display())]
+pub struct SpoolError {
+    folder: PathBuf,
+    problem: String,
+    user: String,
+}
+
+fn user_name(uid: u32) -> String {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+fn group_name(gid: u32) -> String {
+    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
+}
+
+/// Checks that the present user may write to the spool folder.
+///
+/// # Errors
+/// [`SpoolError`], which names the folder, the user, the folder's owner and mode, and the command that mends it.
+pub fn check_folder(folder: &Path) -> Result<(), SpoolError> {
+    let user = user_name(Uid::effective().as_raw());
+    let fail = |problem: String| Err(SpoolError { folder: folder.to_owned(), problem, user: user.clone() });
+    let metadata = match fs::metadata(folder) {
+        Ok(metadata) => metadata,
+        Err(error) => return fail(format!("user {user} cannot look at it: {error}")),
+    };
+    let whose = format!(
+        "it belongs to {}:{} with mode {:04o}",
+        user_name(metadata.uid()),
+        group_name(metadata.gid()),
+        metadata.permissions().mode() & 0o7777
+    );
+    if !metadata.is_dir() {
+        return fail(format!("it is not a folder; {whose}"));
+    }
+    match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) => Ok(()),
+        Err(error) => fail(format!("user {user} may not write to it ({error}); {whose}")),
+    }
+}
+
+/// Makes the wake file, unless it is there.
+///
+/// # Errors
+/// What the system says. A failure costs time, not deliveries: the timer finds them.
+pub fn wake(folder: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().append(true).create(true).open(folder.join(WAKE_FILE)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_folder_and_one_that_is_a_file_are_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("spool");
+        let message = check_folder(&absent).unwrap_err().to_string();
+        assert!(message.contains(&*absent.to_string_lossy()) && message.contains("install -d -o "), "{message}");
+        fs::write(&absent, "").unwrap();
+        assert!(check_folder(&absent).unwrap_err().to_string().contains("not a folder"));
+        assert!(check_folder(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn waking_twice_is_waking() {
+        let folder = tempfile::tempdir().unwrap();
+        wake(folder.path()).unwrap();
+        wake(folder.path()).unwrap();
+        assert!(folder.path().join(WAKE_FILE).exists());
+    }
+}

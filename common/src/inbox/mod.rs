@@ -1,0 +1,87 @@
+//! The inbox: deliveries on disk before they are answered.
+//!
+//! Only the receiver writes it. Root never opens it, because SQLite runs a planted trigger inside whoever does; the
+//! importer, without privileges, reads it.
+
+mod folder; // the spool folder: may we write there, and what to do if not
+mod sqlite;
+
+use crate::clock::Instant;
+use crate::delivery::SeenKey;
+use crate::names::{DeliveryId, SourceName};
+use crate::record::{Answer, InboxIdentity, Record};
+
+pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, wake};
+pub use sqlite::{SqliteInbox, SqliteInboxReader};
+
+/// The inbox's file within the spool folder.
+pub const INBOX_FILE: &str = "inbox.db";
+
+/// One delivery, ready to be written.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The source it came to.
+    pub source: SourceName,
+    /// The forge's own id for it.
+    pub provider_id: Option<String>,
+    /// When it came.
+    pub received_at: Instant,
+    /// What is to be answered.
+    pub answer: Answer,
+    /// Why nothing is to run.
+    pub reason: Option<String>,
+    /// What is to run: a JSON list of [`crate::record::Proposal`]s.
+    pub proposals: String,
+    /// Under which keys it counts as seen.
+    pub seen_keys: Vec<SeenKey>,
+    /// The headers that were kept: a JSON object.
+    pub headers: String,
+    /// The body, compressed with zstd.
+    pub body: Vec<u8>,
+}
+
+/// What became of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It is on disk.
+    Stored,
+    /// It had been seen before, as this delivery; nothing was written.
+    Duplicate(DeliveryId),
+}
+
+/// Why the inbox took nothing. The whole batch is refused; nothing of it is on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// The disk, or the quota, is full.
+    #[error("the spool's disk is full: {0}")]
+    Full(String),
+    /// Another process holds the file.
+    #[error("the inbox is locked by another process: {0}")]
+    Locked(String),
+    /// The file cannot be opened, read or written.
+    #[error("the inbox fails: {0}")]
+    Failing(String),
+}
+
+/// The writing side.
+pub trait Inbox {
+    /// Writes a batch in one transaction. When it returns, what it says is stored is on disk, durably.
+    ///
+    /// # Errors
+    /// [`InboxError`] when nothing was written.
+    fn deliver(&mut self, batch: &[Entry]) -> Result<Vec<Receipt>, InboxError>;
+}
+
+/// The reading side.
+pub trait InboxReader {
+    /// Which inbox this is.
+    fn identity(&self) -> &InboxIdentity;
+
+    /// Up to `limit` deliveries whose place is after `seq`, in order.
+    ///
+    /// # Errors
+    /// [`InboxError`] when the file cannot be read.
+    fn read_after(&mut self, seq: i64, limit: usize) -> Result<Vec<Record>, InboxError>;
+}

@@ -1,0 +1,152 @@
+//! A delivery's proposals become runs, in the transaction that moves the watermark.
+//!
+//! Two deliveries may tell of one action (GitHub's `push` and `create` for a tag): the second joins the first's run.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{Admission, Admitted, Request};
+use crate::clock::Instant;
+use crate::config::OnNew;
+use crate::event::Event;
+use crate::names::{DeliveryId, RunId};
+use crate::record::{InboxIdentity, Record};
+
+/// What an event did to its ref. Only makings and deletions are told of twice.
+fn action(event: &Event) -> &'static str {
+    if event.kind.is_deletion() {
+        "deleted"
+    } else if event.created == Some(true) {
+        "created"
+    } else {
+        "changed"
+    }
+}
+
+pub(super) fn move_watermark(transaction: &Transaction<'_>, inbox: &InboxIdentity, seq: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO watermark (one, inbox, seq) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE SET inbox = ?1, seq = ?2";
+    transaction.execute(sql, params![inbox.as_str(), seq]).map(drop)
+}
+
+pub(super) fn admit(transaction: &Transaction<'_>, admission: &Admission, now: Instant) -> rusqlite::Result<Vec<Admitted>> {
+    if !insert_delivery(transaction, &admission.record, now)? {
+        return Ok(Vec::new());
+    }
+    admission.requests.iter().map(|request| admit_request(transaction, &admission.record, request, now)).collect()
+}
+
+/// Whether the delivery is new.
+fn insert_delivery(transaction: &Transaction<'_>, record: &Record, now: Instant) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO delivery (id, source, provider_id, received_at, imported_at, answer, reason)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING";
+    let inserted = transaction.prepare_cached(sql)?.execute(params![
+        record.id.as_bytes(),
+        record.source.as_str(),
+        record.provider_id,
+        record.received_at.millis(),
+        now.millis(),
+        record.answer.as_str(),
+        record.reason,
+    ])?;
+    Ok(inserted == 1)
+}
+
+fn admit_request(transaction: &Transaction<'_>, record: &Record, request: &Request, now: Instant) -> rusqlite::Result<Admitted> {
+    if request.refused.is_none()
+        && let Some(run) = twin(transaction, request)?
+    {
+        enrich(transaction, run, &request.event)?;
+        link(transaction, run, record.id, &request.event)?;
+        return Ok(Admitted { run, joined: true, to_cancel: Vec::new() });
+    }
+    let run = insert_run(transaction, record, request, now)?;
+    link(transaction, run, record.id, &request.event)?;
+    let to_cancel = if request.refused.is_none() { make_room(transaction, run, request, now)? } else { Vec::new() };
+    Ok(Admitted { run, joined: false, to_cancel })
+}
+
+/// The run that this request is already: the same commit still queued, or the other telling of one action.
+fn twin(transaction: &Transaction<'_>, request: &Request) -> rusqlite::Result<Option<RunId>> {
+    let event = &request.event;
+    let (repository, job) = (request.repository.as_str(), request.job.as_str());
+    let reference = event.reference.as_ref().map(|reference| reference.as_str());
+    let sha = event.sha.as_ref().map(|sha| sha.as_str());
+    let same_commit =
+        "SELECT id FROM run WHERE state = 'queued' AND repository = ?1 AND job = ?2 AND ref = ?3 AND sha = ?4 AND kind = ?5";
+    let queued: Option<i64> = transaction
+        .prepare_cached(same_commit)?
+        .query_row(params![repository, job, reference, sha, event.kind.as_str()], |row| row.get(0))
+        .optional()?;
+    if queued.is_some() || action(event) == "changed" {
+        return Ok(queued.map(RunId::new));
+    }
+    let other_telling = "SELECT id, sha FROM run
+        WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND action = ?4 AND state <> 'refused' ORDER BY id DESC LIMIT 1";
+    let newest: Option<(i64, Option<String>)> = transaction
+        .prepare_cached(other_telling)?
+        .query_row(params![repository, job, reference, action(event)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((newest, known_sha)) = newest else { return Ok(None) };
+    // A commit that a runner resolved from the ref may be older news than the one a push names; only a telling
+    // that this run does not have yet is the other half of its action.
+    let told = "SELECT EXISTS (SELECT 1 FROM run_delivery WHERE run = ?1 AND provider_event = ?2)";
+    let told: bool = transaction.prepare_cached(told)?.query_row(params![newest, event.provider_event], |row| row.get(0))?;
+    let contradicts = known_sha.is_some() && sha.is_some() && known_sha.as_deref() != sha;
+    Ok((!told && !contradicts).then_some(RunId::new(newest)))
+}
+
+/// A run that was made from the telling without commit takes the fuller one while it is still queued.
+fn enrich(transaction: &Transaction<'_>, run: RunId, event: &Event) -> rusqlite::Result<()> {
+    let Some(sha) = &event.sha else { return Ok(()) };
+    let sql = "UPDATE run SET sha = ?2, event = ?3, kind = ?4 WHERE id = ?1 AND state = 'queued' AND sha IS NULL";
+    let json = event_json(event)?;
+    transaction.prepare_cached(sql)?.execute(params![run.number(), sha.as_str(), json, event.kind.as_str()]).map(drop)
+}
+
+fn event_json(event: &Event) -> rusqlite::Result<String> {
+    serde_json::to_string(event).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn link(transaction: &Transaction<'_>, run: RunId, delivery: DeliveryId, event: &Event) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO run_delivery (run, delivery, provider_event) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(sql)?.execute(params![run.number(), delivery.as_bytes(), event.provider_event]).map(drop)
+}
+
+fn insert_run(transaction: &Transaction<'_>, record: &Record, request: &Request, now: Instant) -> rusqlite::Result<RunId> {
+    let sql = "INSERT INTO run (delivery, source, repository, job, event, kind, action, ref, sha, lane, state, reason, queued_at, ended_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    let event = &request.event;
+    let refused = request.refused.is_some();
+    transaction.prepare_cached(sql)?.execute(params![
+        record.id.as_bytes(),
+        record.source.as_str(),
+        request.repository.as_str(),
+        request.job.as_str(),
+        event_json(event)?,
+        event.kind.as_str(),
+        action(event),
+        event.reference.as_ref().map(|reference| reference.as_str()),
+        event.sha.as_ref().map(|sha| sha.as_str()),
+        request.lane,
+        if refused { "refused" } else { "queued" },
+        request.refused,
+        now.millis(),
+        refused.then_some(now.millis()),
+    ])?;
+    Ok(RunId::new(transaction.last_insert_rowid()))
+}
+
+/// What the newcomer does to those in its lane; gives the running ones that are to be cancelled.
+fn make_room(transaction: &Transaction<'_>, run: RunId, request: &Request, now: Instant) -> rusqlite::Result<Vec<RunId>> {
+    if request.on_new == OnNew::Queue {
+        return Ok(Vec::new());
+    }
+    let supersede = "UPDATE run SET state = 'superseded', reason = 'replaced by run ' || ?1, ended_at = ?3
+                     WHERE state = 'queued' AND lane = ?2 AND id < ?1";
+    transaction.prepare_cached(supersede)?.execute(params![run.number(), request.lane, now.millis()])?;
+    if request.on_new == OnNew::ReplaceQueued {
+        return Ok(Vec::new());
+    }
+    let mut running = transaction.prepare_cached("SELECT id FROM run WHERE state = 'running' AND lane = ?1")?;
+    let ids = running.query_map([&request.lane], |row| row.get(0).map(RunId::new))?;
+    ids.collect()
+}

@@ -1,0 +1,226 @@
+//! The ledger: what root admitted, what became of it, and who is still to be told.
+//!
+//! Only root's programs open it: passes and runners write, the operator's program reads.
+
+mod admission; // a delivery's proposals become runs
+mod notice; // mails that are to be sent
+mod rows; // columns to types
+mod run; // a run, its states and steps
+mod sqlite; // opening, and the trait in SQLite
+mod transitions; // every change of a run's state
+
+use crate::clock::Instant;
+use crate::config::OnNew;
+use crate::git_name::{RefName, Sha};
+use crate::names::{DeliveryId, JobName, RunId};
+use crate::record::{Answer, InboxIdentity, Record};
+use crate::repository_name::RepositoryName;
+
+pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
+pub use run::{Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use sqlite::SqliteLedger;
+
+/// The ledger's file within the state folder.
+pub const LEDGER_FILE: &str = "ledger.db";
+
+/// Why the ledger did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file cannot be opened, read or written.
+    #[error("the ledger fails: {0}")]
+    Failing(String),
+    /// A run is not in the state that a transition starts from: somebody else moved it.
+    #[error("run {run} is not {expected}")]
+    Unexpected {
+        /// The run.
+        run: RunId,
+        /// The state it was expected in.
+        expected: &'static str,
+    },
+}
+
+/// A run that a delivery asks for, as root's own configuration sees it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Its job.
+    pub job: JobName,
+    /// The event.
+    pub event: crate::event::Event,
+    /// The lane's key; runs with the same key never overlap.
+    pub lane: String,
+    /// What the run does to those already in its lane.
+    pub on_new: OnNew,
+    /// Why it must not run after all.
+    pub refused: Option<String>,
+}
+
+/// A delivery as it is taken over, with the runs that it asks for.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The delivery.
+    pub record: Record,
+    /// The runs.
+    pub requests: Vec<Request>,
+}
+
+/// What became of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// The run that it became, or that it joined.
+    pub run: RunId,
+    /// Whether another delivery had asked for the same run.
+    pub joined: bool,
+    /// Running runs of the lane that are to be cancelled for it.
+    pub to_cancel: Vec<RunId>,
+}
+
+/// A delivery as the ledger knows it.
+#[derive(Debug, Clone)]
+pub struct KnownDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The source it came to.
+    pub source: crate::names::SourceName,
+    /// The forge's own id.
+    pub provider_id: Option<String>,
+    /// When the receiver took it.
+    pub received_at: Instant,
+    /// When the ledger took it over.
+    pub imported_at: Instant,
+    /// What was answered.
+    pub answer: Answer,
+    /// Why nothing was to run.
+    pub reason: Option<String>,
+}
+
+/// Root's database, in coarse operations. Each is one transaction.
+pub trait Ledger {
+    /// The inbox that was last imported from, and the place up to which.
+    ///
+    /// # Errors
+    /// [`LedgerError`], as everywhere here.
+    fn watermark(&self) -> Result<Option<(InboxIdentity, i64)>, LedgerError>;
+
+    /// Takes deliveries over: their rows, their runs and the new watermark at once. A delivery whose id is known
+    /// already (a restored inbox) is passed over.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then nothing was taken over.
+    fn admit(&mut self, inbox: &InboxIdentity, batch: &[Admission], now: Instant) -> Result<Vec<Admitted>, LedgerError>;
+
+    /// Queued runs whose lane nobody runs in, oldest first, one a lane, at most `limit`.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn startable(&self, limit: usize) -> Result<Vec<RunId>, LedgerError>;
+
+    /// Every run that counts as running.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn running(&self) -> Result<Vec<Run>, LedgerError>;
+
+    /// Moves a run from queued to running. `None` when it is not queued any more.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn claim(&mut self, run: RunId, now: Instant) -> Result<Option<Run>, LedgerError>;
+
+    /// Writes down the commit that a run's ref turned out to be.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn resolve(&mut self, run: RunId, sha: &Sha) -> Result<(), LedgerError>;
+
+    /// Ends a running run: outcome, steps and notices at once.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unexpected`] when it does not run.
+    fn finish(
+        &mut self,
+        run: RunId,
+        outcome: &Outcome,
+        steps: &[StepRecord],
+        notices: &[NewNotice],
+        now: Instant,
+    ) -> Result<(), LedgerError>;
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn run(&self, run: RunId) -> Result<Option<Run>, LedgerError>;
+
+    /// The newest runs, newest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError>;
+
+    /// The steps of a run that ended.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn steps(&self, run: RunId) -> Result<Vec<StepRecord>, LedgerError>;
+
+    /// The runs that a delivery asked for, with those that it joined.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn runs_of(&self, delivery: DeliveryId) -> Result<Vec<Run>, LedgerError>;
+
+    /// The deliveries that asked for a run, first the one that made it.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn deliveries_of(&self, run: RunId) -> Result<Vec<KnownDelivery>, LedgerError>;
+
+    /// The deliveries with this id, or with this provider id.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn deliveries(&self, id: &str) -> Result<Vec<KnownDelivery>, LedgerError>;
+
+    /// The last run of the same job and ref before `run` that succeeded or did not.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn previous(
+        &self,
+        repository: &RepositoryName,
+        job: &JobName,
+        reference: Option<&RefName>,
+        run: RunId,
+    ) -> Result<Option<Run>, LedgerError>;
+
+    /// When anybody was last told of a run of this job and ref.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn last_told(
+        &self,
+        repository: &RepositoryName,
+        job: &JobName,
+        reference: Option<&RefName>,
+    ) -> Result<Option<Instant>, LedgerError>;
+
+    /// Notices that are due, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn due_notices(&self, now: Instant, limit: usize) -> Result<Vec<Notice>, LedgerError>;
+
+    /// The notices of a run.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn notices_of(&self, run: RunId) -> Result<Vec<Notice>, LedgerError>;
+
+    /// Writes down what became of an attempt to send a notice that is due.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn attempted(&mut self, notice: NoticeId, state: &NoticeState, now: Instant) -> Result<(), LedgerError>;
+}

@@ -1,0 +1,220 @@
+//! The ledger in SQLite.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
+
+use super::rows::{self, DELIVERY_COLUMNS, NOTICE_COLUMNS, RUN_COLUMNS};
+use super::transitions::failing;
+use super::{
+    Admission, Admitted, KnownDelivery, Ledger, LedgerError, NewNotice, Notice, NoticeId, NoticeState, Outcome, Run, StepRecord,
+    admission, transitions,
+};
+use crate::clock::Instant;
+use crate::git_name::{RefName, Sha};
+use crate::names::{DeliveryId, JobName, RunId};
+use crate::record::InboxIdentity;
+use crate::repository_name::RepositoryName;
+use crate::sqlite;
+
+/// The default; rows of the ledger are small.
+const PAGE_BYTES: u32 = 4096;
+
+/// Forward only; each in one transaction with those before it.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Root's database in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    connection: Connection,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger, making it where it is absent.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when it cannot be opened or is of a later version.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let named = |error: rusqlite::Error| LedgerError::Failing(format!("{}: {error}", path.display()));
+        sqlite::open(path, PAGE_BYTES, sqlite::BUSY_TIMEOUT, &MIGRATIONS).map(|connection| Self { connection }).map_err(named)
+    }
+
+    /// Opens a ledger that exists, to look into it.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when it is absent or cannot be read.
+    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        let named = |error: rusqlite::Error| LedgerError::Failing(format!("{}: {error}", path.display()));
+        sqlite::open_to_read(path).map(|connection| Self { connection }).map_err(named)
+    }
+
+    fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failing)?;
+        let value = write(&transaction)?;
+        transaction.commit().map_err(failing)?;
+        Ok(value)
+    }
+
+    fn all<T>(&self, sql: &str, params: impl Params, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, LedgerError> {
+        let query = || self.connection.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<Vec<T>>>();
+        query().map_err(failing)
+    }
+
+    fn first<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.all(sql, params, read).map(|rows| rows.into_iter().next())
+    }
+}
+
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn text(reference: Option<&RefName>) -> Option<&str> {
+    reference.map(RefName::as_str)
+}
+
+impl Ledger for SqliteLedger {
+    fn watermark(&self) -> Result<Option<(InboxIdentity, i64)>, LedgerError> {
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
+        let row = self.connection.query_row("SELECT inbox, seq FROM watermark", [], read).optional().map_err(failing)?;
+        row.map(|(inbox, seq)| inbox.parse().map(|inbox| (inbox, seq)).map_err(LedgerError::Failing)).transpose()
+    }
+
+    fn admit(&mut self, inbox: &InboxIdentity, batch: &[Admission], now: Instant) -> Result<Vec<Admitted>, LedgerError> {
+        let Some(last) = batch.last() else { return Ok(Vec::new()) };
+        self.write(|transaction| {
+            let admit = |one| admission::admit(transaction, one, now).map_err(failing);
+            let admitted = batch.iter().map(admit).collect::<Result<Vec<_>, _>>()?;
+            admission::move_watermark(transaction, inbox, last.record.seq).map_err(failing)?;
+            Ok(admitted.concat())
+        })
+    }
+
+    fn startable(&self, limit: usize) -> Result<Vec<RunId>, LedgerError> {
+        let sql = "SELECT id FROM run AS this WHERE state = 'queued'
+            AND NOT EXISTS (SELECT 1 FROM run AS busy WHERE busy.state = 'running' AND busy.lane = this.lane)
+            AND NOT EXISTS (SELECT 1 FROM run AS earlier WHERE earlier.state = 'queued' AND earlier.lane = this.lane AND earlier.id < this.id)
+            ORDER BY id LIMIT ?1";
+        self.all(sql, [limited(limit)], |row| row.get(0).map(RunId::new))
+    }
+
+    fn running(&self) -> Result<Vec<Run>, LedgerError> {
+        self.all(&format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'running' ORDER BY id"), [], rows::run)
+    }
+
+    fn claim(&mut self, run: RunId, now: Instant) -> Result<Option<Run>, LedgerError> {
+        let claimed = self.write(|transaction| transitions::claim(transaction, run, now).map_err(failing))?;
+        if claimed { self.run(run) } else { Ok(None) }
+    }
+
+    fn resolve(&mut self, run: RunId, sha: &Sha) -> Result<(), LedgerError> {
+        let sql = "UPDATE run SET sha = ?2 WHERE id = ?1 AND state = 'running' AND sha IS NULL";
+        match self.connection.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
+            1 => Ok(()),
+            _ => Err(LedgerError::Unexpected { run, expected: "running without a commit" }),
+        }
+    }
+
+    fn finish(
+        &mut self,
+        run: RunId,
+        outcome: &Outcome,
+        steps: &[StepRecord],
+        notices: &[NewNotice],
+        now: Instant,
+    ) -> Result<(), LedgerError> {
+        self.write(|transaction| transitions::finish(transaction, run, outcome, steps, notices, now))
+    }
+
+    fn run(&self, run: RunId) -> Result<Option<Run>, LedgerError> {
+        self.first(&format!("SELECT {RUN_COLUMNS} FROM run WHERE id = ?1"), [run.number()], rows::run)
+    }
+
+    fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError> {
+        self.all(&format!("SELECT {RUN_COLUMNS} FROM run ORDER BY id DESC LIMIT ?1"), [limited(limit)], rows::run)
+    }
+
+    fn steps(&self, run: RunId) -> Result<Vec<StepRecord>, LedgerError> {
+        let sql = "SELECT name, started_at, ended_at, result FROM step WHERE run = ?1 ORDER BY position";
+        self.all(sql, [run.number()], rows::step)
+    }
+
+    fn runs_of(&self, delivery: DeliveryId) -> Result<Vec<Run>, LedgerError> {
+        let sql =
+            format!("SELECT {RUN_COLUMNS} FROM run WHERE id IN (SELECT run FROM run_delivery WHERE delivery = ?1) ORDER BY id");
+        self.all(&sql, [delivery.as_bytes()], rows::run)
+    }
+
+    fn deliveries_of(&self, run: RunId) -> Result<Vec<KnownDelivery>, LedgerError> {
+        let sql = format!(
+            "SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id IN (SELECT delivery FROM run_delivery WHERE run = ?1) ORDER BY id"
+        );
+        self.all(&sql, [run.number()], rows::delivery)
+    }
+
+    fn deliveries(&self, id: &str) -> Result<Vec<KnownDelivery>, LedgerError> {
+        let own: Option<[u8; 16]> = id.parse::<DeliveryId>().ok().map(|id| *id.as_bytes());
+        let sql = format!("SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id = ?1 OR provider_id = ?2 ORDER BY id");
+        self.all(&sql, params![own, id], rows::delivery)
+    }
+
+    fn previous(
+        &self,
+        repository: &RepositoryName,
+        job: &JobName,
+        reference: Option<&RefName>,
+        run: RunId,
+    ) -> Result<Option<Run>, LedgerError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM run WHERE repository = ?1 AND job = ?2 AND ref IS ?3 AND id < ?4
+             AND state IN ('succeeded', 'failed', 'timed_out', 'interrupted') ORDER BY id DESC LIMIT 1"
+        );
+        self.first(&sql, params![repository.as_str(), job.as_str(), text(reference), run.number()], rows::run)
+    }
+
+    fn last_told(
+        &self,
+        repository: &RepositoryName,
+        job: &JobName,
+        reference: Option<&RefName>,
+    ) -> Result<Option<Instant>, LedgerError> {
+        let sql = "SELECT max(created_at) FROM notice
+                   WHERE run IN (SELECT id FROM run WHERE repository = ?1 AND job = ?2 AND ref IS ?3)";
+        let told =
+            self.first(sql, params![repository.as_str(), job.as_str(), text(reference)], |row| row.get::<_, Option<i64>>(0))?;
+        Ok(told.flatten().map(Instant::from_millis))
+    }
+
+    fn due_notices(&self, now: Instant, limit: usize) -> Result<Vec<Notice>, LedgerError> {
+        let sql =
+            format!("SELECT {NOTICE_COLUMNS} FROM notice WHERE state = 'due' AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2");
+        self.all(&sql, params![now.millis(), limited(limit)], rows::notice)
+    }
+
+    fn notices_of(&self, run: RunId) -> Result<Vec<Notice>, LedgerError> {
+        self.all(&format!("SELECT {NOTICE_COLUMNS} FROM notice WHERE run = ?1 ORDER BY id"), [run.number()], rows::notice)
+    }
+
+    fn attempted(&mut self, notice: NoticeId, state: &NoticeState, now: Instant) -> Result<(), LedgerError> {
+        let (name, attempts, due_at, error, sent_at) = match state {
+            NoticeState::Due { at, attempts, error } => ("due", Some(*attempts), Some(at.millis()), error.as_deref(), None),
+            NoticeState::Sent(at) => ("sent", None, None, None, Some(at.millis())),
+            NoticeState::GivenUp(why) => ("given_up", None, None, Some(why.as_str()), None),
+        };
+        let sql = "UPDATE notice SET state = ?2, attempts = coalesce(?3, attempts + 1), due_at = ?4, error = ?5, sent_at = ?6, tried_at = ?7
+                   WHERE id = ?1 AND state = 'due'";
+        let values = params![notice.0, name, attempts, due_at, error, sent_at, now.millis()];
+        match self.connection.execute(sql, values).map_err(failing)? {
+            1 => Ok(()),
+            _ => Err(LedgerError::Failing(format!("notice {} is not due", notice.0))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! The ledger's promises, each beside runs that must not move.
+
+use super::*;
+use crate::config::OnNew;
+use crate::event::{Event, Kind};
+use crate::ledger::{ProcessResult, Request, RunState};
+use crate::record::{Answer, Record};
+
+const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";
+const OTHER_SHA: &str = "2f780193b136b72bfea4eeb640786a8c4450c7a2";
+const NOW: Instant = Instant::from_millis(1000);
+
+struct Fixture {
+    _folder: tempfile::TempDir,
+    ledger: SqliteLedger,
+    inbox: InboxIdentity,
+    seq: i64,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
+    Fixture { _folder: folder, ledger, inbox: InboxIdentity::generate(), seq: 0 }
+}
+
+fn event(kind: Kind, provider_event: &str, reference: &str, sha: Option<&str>) -> Event {
+    let mut event = Event::of(kind, provider_event).with_ref(reference.parse().unwrap());
+    event.repository = Some("github.com/octo/shop".parse().unwrap());
+    event.sha = sha.map(|sha| sha.parse().unwrap());
+    event
+}
+
+fn push(branch: &str, sha: &str) -> Event {
+    event(Kind::Push, "push", &format!("refs/heads/{branch}"), Some(sha))
+}
+
+fn created(mut event: Event) -> Event {
+    event.created = Some(true);
+    event
+}
+
+fn request(job: &str, event: Event, on_new: OnNew) -> Request {
+    let lane = format!("{job} {}", event.reference.as_ref().unwrap());
+    Request { repository: event.repository.clone().unwrap(), job: job.parse().unwrap(), event, lane, on_new, refused: None }
+}
+
+impl Fixture {
+    fn admission(&mut self, requests: Vec<Request>) -> Admission {
+        self.seq += 1;
+        let record = Record {
+            seq: self.seq,
+            id: DeliveryId::generate(),
+            source: "github".parse().unwrap(),
+            provider_id: Some(format!("guid-{}", self.seq)),
+            received_at: Instant::from_millis(1),
+            answer: Answer::Accepted,
+            reason: None,
+            proposals: Vec::new(),
+        };
+        Admission { record, requests }
+    }
+
+    fn admit(&mut self, request: Request) -> Admitted {
+        let admission = self.admission(vec![request]);
+        self.ledger.admit(&self.inbox, &[admission], NOW).unwrap().remove(0)
+    }
+
+    fn state(&self, run: RunId) -> RunState {
+        self.ledger.run(run).unwrap().unwrap().state
+    }
+}
+
+#[test]
+fn a_delivery_taken_over_twice_makes_one_run() {
+    let mut fixture = fixture();
+    let admission = fixture.admission(vec![request("a", push("master", SHA), OnNew::Queue)]);
+    let inbox = fixture.inbox.clone();
+    assert_eq!(fixture.ledger.admit(&inbox, std::slice::from_ref(&admission), NOW).unwrap().len(), 1);
+    assert_eq!(fixture.ledger.watermark().unwrap(), Some((inbox, 1)));
+    let replaced = InboxIdentity::generate();
+    assert_eq!(fixture.ledger.admit(&replaced, &[admission], NOW).unwrap(), []);
+    assert_eq!(fixture.ledger.runs(10).unwrap().len(), 1);
+    assert_eq!(fixture.ledger.watermark().unwrap(), Some((replaced, 1)));
+}
+
+#[test]
+fn a_newcomer_supersedes_only_what_is_queued_in_its_lane() {
+    let mut fixture = fixture();
+    let running = fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued)).run;
+    fixture.ledger.claim(running, NOW).unwrap().unwrap();
+    let bystander = fixture.admit(request("a", push("other", SHA), OnNew::ReplaceQueued)).run;
+    let queued = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::ReplaceQueued)).run;
+    let newest = fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued));
+    assert_eq!(newest.to_cancel, []);
+    let states = [running, bystander, queued, newest.run].map(|run| fixture.state(run));
+    assert_eq!(states, [RunState::Running, RunState::Queued, RunState::Superseded, RunState::Queued]);
+    assert_eq!(fixture.ledger.startable(10).unwrap(), [bystander]);
+    let cancelling = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::CancelRunning));
+    assert_eq!((cancelling.to_cancel, fixture.state(newest.run)), (vec![running], RunState::Superseded));
+}
+
+#[test]
+fn queued_runs_of_a_lane_start_one_after_the_other_in_order() {
+    let mut fixture = fixture();
+    let first = fixture.admit(request("a", push("master", SHA), OnNew::Queue)).run;
+    let second = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::Queue)).run;
+    assert_eq!(fixture.ledger.startable(10).unwrap(), [first]);
+    fixture.ledger.claim(first, NOW).unwrap().unwrap();
+    assert_eq!(fixture.ledger.startable(10).unwrap(), []);
+    assert!(fixture.ledger.claim(second, NOW).is_err(), "the schema itself keeps two runs of a lane apart");
+    fixture.ledger.finish(first, &Outcome::Succeeded, &[], &[], NOW).unwrap();
+    assert_eq!(fixture.ledger.startable(10).unwrap(), [second]);
+}
+
+#[test]
+fn a_run_is_claimed_once_and_finished_once() {
+    let mut fixture = fixture();
+    let bystander = fixture.admit(request("b", push("master", SHA), OnNew::Queue)).run;
+    let run = fixture.admit(request("a", push("master", SHA), OnNew::Queue)).run;
+    let not_running = fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW);
+    assert!(matches!(not_running, Err(LedgerError::Unexpected { .. })));
+    assert!(fixture.ledger.claim(run, NOW).unwrap().is_some());
+    assert!(fixture.ledger.claim(run, NOW).unwrap().is_none());
+    fixture.ledger.finish(run, &Outcome::Failed("test exited with status 1".into()), &[], &[], NOW).unwrap();
+    assert!(fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW).is_err());
+    let failed = fixture.ledger.run(run).unwrap().unwrap();
+    assert_eq!((failed.state, failed.reason.as_deref()), (RunState::Failed, Some("test exited with status 1")));
+    assert_eq!(fixture.state(bystander), RunState::Queued);
+}
+
+#[test]
+fn push_and_create_of_one_tag_are_one_run_in_either_order() {
+    let tag = |sha| created(event(Kind::Tag, if sha { "push" } else { "create" }, "refs/tags/v1", sha.then_some(SHA)));
+    for push_first in [true, false] {
+        let mut fixture = fixture();
+        let first = fixture.admit(request("a", tag(push_first), OnNew::ReplaceQueued));
+        let second = fixture.admit(request("a", tag(!push_first), OnNew::ReplaceQueued));
+        assert_eq!((second.run, second.joined), (first.run, true));
+        let run = fixture.ledger.run(first.run).unwrap().unwrap();
+        assert_eq!((run.sha.unwrap().as_str(), run.event.provider_event.as_str()), (SHA, "push"));
+        assert_eq!(fixture.ledger.deliveries_of(first.run).unwrap().len(), 2);
+        // The tag is made anew: a second action, told of twice again.
+        fixture.ledger.claim(first.run, NOW).unwrap().unwrap();
+        fixture.ledger.finish(first.run, &Outcome::Succeeded, &[], &[], NOW).unwrap();
+        let again = fixture.admit(request("a", tag(push_first), OnNew::ReplaceQueued));
+        assert!(!again.joined);
+        assert_eq!(fixture.admit(request("a", tag(!push_first), OnNew::ReplaceQueued)).run, again.run);
+    }
+}
+
+#[test]
+fn the_same_commit_of_a_ref_joins_only_while_it_is_queued() {
+    let mut fixture = fixture();
+    let first = fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued));
+    assert!(fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued)).joined);
+    assert!(!fixture.admit(request("b", push("master", SHA), OnNew::ReplaceQueued)).joined);
+    fixture.ledger.claim(first.run, NOW).unwrap().unwrap();
+    assert!(!fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued)).joined);
+}
+
+#[test]
+fn a_refused_request_is_a_run_that_says_why() {
+    let mut fixture = fixture();
+    let mut refused = request("a", push("master", SHA), OnNew::ReplaceQueued);
+    refused.refused = Some("job `a` is not in the configuration".into());
+    let run = fixture.admit(refused).run;
+    let run = fixture.ledger.run(run).unwrap().unwrap();
+    assert_eq!((run.state, run.reason.as_deref()), (RunState::Refused, Some("job `a` is not in the configuration")));
+    assert_eq!(fixture.ledger.startable(10).unwrap(), []);
+}
+
+#[test]
+fn outcome_steps_and_notices_are_written_together_and_read_back() {
+    let mut fixture = fixture();
+    let run = fixture.admit(request("a", push("master", SHA), OnNew::Queue)).run;
+    fixture.ledger.claim(run, NOW).unwrap().unwrap();
+    let steps = [StepRecord {
+        name: "build".into(),
+        started_at: NOW,
+        ended_at: Some(NOW.plus_millis(5)),
+        result: Some(ProcessResult::Signaled(9)),
+    }];
+    let mail = |recipient: &str| NewNotice {
+        recipient: recipient.into(),
+        sender: "ci@example.org".into(),
+        message_id: format!("<{recipient}>"),
+        message: b"Subject: x\r\n\r\nbody".to_vec(),
+    };
+    let notices = [mail("a@example.org"), mail("b@example.org")];
+    fixture.ledger.finish(run, &Outcome::Failed("build was killed by SIGKILL".into()), &steps, &notices, NOW).unwrap();
+    assert_eq!(fixture.ledger.steps(run).unwrap(), steps);
+    let due = fixture.ledger.due_notices(NOW, 10).unwrap();
+    assert_eq!(due.iter().map(|notice| notice.mail.clone()).collect::<Vec<_>>(), notices);
+    assert_eq!(fixture.ledger.due_notices(NOW.plus_millis(-1), 10).unwrap().len(), 0);
+
+    let later = NoticeState::Due { at: NOW.plus_millis(10_000), attempts: 1, error: Some("connection refused".into()) };
+    fixture.ledger.attempted(due[0].id, &later, NOW).unwrap();
+    fixture.ledger.attempted(due[1].id, &NoticeState::Sent(NOW), NOW).unwrap();
+    assert!(fixture.ledger.attempted(due[1].id, &NoticeState::Sent(NOW), NOW).is_err());
+    assert_eq!(fixture.ledger.due_notices(NOW, 10).unwrap().len(), 0);
+    let states: Vec<_> = fixture.ledger.notices_of(run).unwrap().into_iter().map(|notice| notice.state).collect();
+    assert_eq!(states, [later, NoticeState::Sent(NOW)]);
+}
+
+#[test]
+fn previous_is_of_the_same_job_and_ref_and_knows_its_end() {
+    let mut fixture = fixture();
+    let mut ended = |job: &str, branch: &str, outcome: Outcome| {
+        let run = fixture.admit(request(job, push(branch, SHA), OnNew::Queue)).run;
+        fixture.ledger.claim(run, NOW).unwrap().unwrap();
+        fixture.ledger.finish(run, &outcome, &[], &[], NOW).unwrap();
+        run
+    };
+    let failed = ended("a", "master", Outcome::Failed("x".into()));
+    ended("a", "other", Outcome::Succeeded);
+    ended("b", "master", Outcome::Succeeded);
+    ended("a", "master", Outcome::Cancelled("x".into()));
+    let last = ended("a", "master", Outcome::Succeeded);
+    let run = fixture.ledger.run(last).unwrap().unwrap();
+    let previous = fixture.ledger.previous(&run.repository, &run.job, run.reference.as_ref(), last).unwrap();
+    assert_eq!(previous.map(|run| run.id), Some(failed));
+}
+
+#[test]
+fn a_delivery_is_found_by_either_id() {
+    let mut fixture = fixture();
+    let admission = fixture.admission(vec![request("a", push("master", SHA), OnNew::Queue)]);
+    let id = admission.record.id;
+    let inbox = fixture.inbox.clone();
+    fixture.ledger.admit(&inbox, &[admission], NOW).unwrap();
+    for name in [id.to_string(), "guid-1".to_owned()] {
+        assert_eq!(fixture.ledger.deliveries(&name).unwrap()[0].id, id);
+    }
+    assert_eq!(fixture.ledger.runs_of(id).unwrap().len(), 1);
+    assert!(fixture.ledger.deliveries("guid-2").unwrap().is_empty());
+}
