@@ -82,9 +82,9 @@ fn normalise(value: &str) -> Result<String, &'static str> {
     }
     let path = path.trim_matches('/');
     let path = path.trim_end_matches(".git");
-    let bad_component = |part: &str| matches!(part, "" | "." | "..") || part.starts_with('-');
+    let bad_component = |part: &str| matches!(part, "" | "." | "..") || part.starts_with('-') || part.ends_with(".git");
     if path.split('/').any(bad_component) {
-        return Err("a part of its path is empty, a dot, or begins with `-`");
+        return Err("a part of its path is empty, a dot, begins with `-` or ends in .git");
     }
     if path.contains(['?', '#', '\\']) {
         return Err("its path holds one of ? # \\");
@@ -151,7 +151,19 @@ mod tests {
 
     #[test]
     fn what_names_no_repository_is_refused() {
-        for bad in ["", "cmfive", "github.com", "github.com/", "https://", "host/../x", "host/a b", "-h/x", "host/-x", "a\n/b"] {
+        for bad in [
+            "",
+            "cmfive",
+            "github.com",
+            "github.com/",
+            "https://",
+            "host/../x",
+            "host/a b",
+            "-h/x",
+            "host/-x",
+            "host/a.git/b",
+            "a\n/b",
+        ] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad:?}");
         }
     }

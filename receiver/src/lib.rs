@@ -1,1 +1,26 @@
-//! x
+//! Hookspool's receiver: it authenticates deliveries, writes them to the inbox, and only then answers.
+//!
+//! It runs without privileges and is trusted by nobody: what it writes is a proposal that root checks again. It never
+//! starts a process, never reads root's files, and never answers 2xx for what is not on disk.
+
+mod options; // the command line
+mod program; // from the command line to the exit code
+mod listeners; // sockets that were passed or bound
+mod server; // connections: how many, how long, and how they end
+mod lingering; // closing without throwing the answer away
+mod client; // who sent a request, as far as proxies can be believed
+mod intake; // one request, from its head to its answer
+mod routing; // which path and method mean what
+mod sources; // paths, providers and secrets
+mod body; // bytes, within limits of size, time and memory
+mod verdict; // from a delivery to what is stored and answered
+mod writer; // the one thread that owns the inbox
+mod reply; // what clients read
+mod access_log; // one line a request
+#[cfg(test)]
+mod fixture; // a configuration, a signed push and inboxes for the tests
+
+pub use listeners::ListenError;
+pub use options::{LogFormat, Options};
+pub use program::{Failure, run};
+pub use server::ServeError;

@@ -1,1 +1,4 @@
 //! x
+pub mod exim; // a real mail server
+pub mod programs; // the programs under test, built once
+pub mod receiver; // the real receiver, started and stopped

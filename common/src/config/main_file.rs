@@ -140,17 +140,34 @@ impl FromStr for MailAddress {
             Some((name, address)) => (Some(name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()), address),
             None => (None, value.trim()),
         };
-        let plain = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>()[],;:\\\"@".contains(&byte))
-        };
-        let is_address =
-            address.split_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain)) && address.len() <= 254;
+        let is_address = address.split_once('@').is_some_and(|(local, domain)| is_local_part(local) && is_domain(domain));
+        let is_address = is_address && address.len() <= MAX_ADDRESS_BYTES;
         let name_is_plain = name.as_ref().is_none_or(|name| !name.chars().any(char::is_control));
         if is_address && name_is_plain {
             return Ok(Self { name, address: address.to_owned() });
         }
         Err(format!("{value:?} is not a mail address; write \"ci@example.org\" or \"CI <ci@example.org>\""))
     }
+}
+
+/// Longest address, in bytes (RFC 5321 section 4.5.3.1.3, less its brackets).
+const MAX_ADDRESS_BYTES: usize = 254;
+
+/// A dot-string of RFC 5321 section 4.1.2; nobody who writes a configuration means the quoted form.
+fn is_local_part(text: &str) -> bool {
+    let is_atom = |atom: &str| {
+        !atom.is_empty() && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+    };
+    text.split('.').all(is_atom)
+}
+
+/// Host names, and nothing else, can follow the `@` (RFC 5321 section 2.3.5).
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        !label.is_empty() && plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.split('.').all(is_label)
 }
 
 impl fmt::Display for MailAddress {

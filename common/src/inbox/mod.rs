@@ -72,6 +72,12 @@ pub trait Inbox {
     /// # Errors
     /// [`InboxError`] when nothing was written.
     fn deliver(&mut self, batch: &[Entry]) -> Result<Vec<Receipt>, InboxError>;
+
+    /// Writes a trifle, as durably as a delivery, to see whether writing works.
+    ///
+    /// # Errors
+    /// [`InboxError`] when nothing was written.
+    fn check(&mut self) -> Result<(), InboxError>;
 }
 
 /// The reading side.

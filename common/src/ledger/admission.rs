@@ -56,12 +56,14 @@ fn admit_request(transaction: &Transaction<'_>, record: &Record, request: &Reque
     {
         enrich(transaction, run, &request.event)?;
         link(transaction, run, record.id, &request.event)?;
-        return Ok(Admitted { run, joined: true, to_cancel: Vec::new() });
+        return Ok(Admitted { run, joined: true });
     }
     let run = insert_run(transaction, record, request, now)?;
     link(transaction, run, record.id, &request.event)?;
-    let to_cancel = if request.refused.is_none() { make_room(transaction, run, request, now)? } else { Vec::new() };
-    Ok(Admitted { run, joined: false, to_cancel })
+    if request.refused.is_none() && request.on_new != OnNew::Queue {
+        supersede(transaction, run, &request.lane, now)?;
+    }
+    Ok(Admitted { run, joined: false })
 }
 
 /// The run that this request is already: the same commit still queued, or the other telling of one action.
@@ -135,18 +137,9 @@ fn insert_run(transaction: &Transaction<'_>, record: &Record, request: &Request,
     Ok(RunId::new(transaction.last_insert_rowid()))
 }
 
-/// What the newcomer does to those in its lane; gives the running ones that are to be cancelled.
-fn make_room(transaction: &Transaction<'_>, run: RunId, request: &Request, now: Instant) -> rusqlite::Result<Vec<RunId>> {
-    if request.on_new == OnNew::Queue {
-        return Ok(Vec::new());
-    }
-    let supersede = "UPDATE run SET state = 'superseded', reason = 'replaced by run ' || ?1, ended_at = ?3
-                     WHERE state = 'queued' AND lane = ?2 AND id < ?1";
-    transaction.prepare_cached(supersede)?.execute(params![run.number(), request.lane, now.millis()])?;
-    if request.on_new == OnNew::ReplaceQueued {
-        return Ok(Vec::new());
-    }
-    let mut running = transaction.prepare_cached("SELECT id FROM run WHERE state = 'running' AND lane = ?1")?;
-    let ids = running.query_map([&request.lane], |row| row.get(0).map(RunId::new))?;
-    ids.collect()
+/// The newcomer takes the place of those in its lane that have not started.
+fn supersede(transaction: &Transaction<'_>, run: RunId, lane: &str, now: Instant) -> rusqlite::Result<()> {
+    let sql = "UPDATE run SET state = 'superseded', reason = 'replaced by run ' || ?1, ended_at = ?3
+               WHERE state = 'queued' AND lane = ?2 AND id < ?1";
+    transaction.prepare_cached(sql)?.execute(params![run.number(), lane, now.millis()]).map(drop)
 }

@@ -72,8 +72,6 @@ pub struct Admitted {
     pub run: RunId,
     /// Whether another delivery had asked for the same run.
     pub joined: bool,
-    /// Running runs of the lane that are to be cancelled for it.
-    pub to_cancel: Vec<RunId>,
 }
 
 /// A delivery as the ledger knows it.
@@ -121,6 +119,12 @@ pub trait Ledger {
     /// # Errors
     /// [`LedgerError`]
     fn running(&self) -> Result<Vec<Run>, LedgerError>;
+
+    /// The queued runs of a lane, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError>;
 
     /// Moves a run from queued to running. `None` when it is not queued any more.
     ///

@@ -151,6 +151,9 @@ impl fmt::Display for ProcessResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(0) => f.write_str("succeeded"),
+            // The shell's own two, POSIX.1-2017 section 2.8.2.
+            Self::Exited(126) => f.write_str("exited with status 126 (a command is not executable)"),
+            Self::Exited(127) => f.write_str("exited with status 127 (a command was not found)"),
             Self::Exited(status) => write!(f, "exited with status {status}"),
             Self::Signaled(number) => match nix::sys::signal::Signal::try_from(*number) {
                 Ok(signal) => write!(f, "was killed by {signal}"),

@@ -107,6 +107,10 @@ impl Ledger for SqliteLedger {
         self.all(&format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'running' ORDER BY id"), [], rows::run)
     }
 
+    fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError> {
+        self.all(&format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY id"), [lane], rows::run)
+    }
+
     fn claim(&mut self, run: RunId, now: Instant) -> Result<Option<Run>, LedgerError> {
         let claimed = self.write(|transaction| transitions::claim(transaction, run, now).map_err(failing))?;
         if claimed { self.run(run) } else { Ok(None) }

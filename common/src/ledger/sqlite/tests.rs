@@ -91,12 +91,13 @@ fn a_newcomer_supersedes_only_what_is_queued_in_its_lane() {
     let bystander = fixture.admit(request("a", push("other", SHA), OnNew::ReplaceQueued)).run;
     let queued = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::ReplaceQueued)).run;
     let newest = fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued));
-    assert_eq!(newest.to_cancel, []);
     let states = [running, bystander, queued, newest.run].map(|run| fixture.state(run));
     assert_eq!(states, [RunState::Running, RunState::Queued, RunState::Superseded, RunState::Queued]);
     assert_eq!(fixture.ledger.startable(10).unwrap(), [bystander]);
     let cancelling = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::CancelRunning));
-    assert_eq!((cancelling.to_cancel, fixture.state(newest.run)), (vec![running], RunState::Superseded));
+    assert_eq!([running, newest.run].map(|run| fixture.state(run)), [RunState::Running, RunState::Superseded]);
+    let waiting = fixture.ledger.queued_in(&fixture.ledger.run(running).unwrap().unwrap().lane).unwrap();
+    assert_eq!(waiting.iter().map(|run| run.id).collect::<Vec<_>>(), [cancelling.run]);
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! What the unit tests share: a configuration, signed deliveries, and inboxes that do as they are told.
+
+use std::path::Path;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use hookspool_common::clock::{Clock, Instant};
+use hookspool_common::config::Config;
+use hookspool_common::delivery::{Delivery, Headers};
+use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
+use hookspool_common::secrets::Secret;
+
+pub(crate) const SECRET: &[u8] = b"the webhook's secret";
+pub(crate) const SOURCE_PATH: &str = "/hooks/github";
+
+const MAIN_FILE: &str = r#"
+[paths]
+spool = "FOLDER/spool"
+state = "FOLDER/state"
+logs = "FOLDER/logs"
+
+[[source]]
+name = "github"
+provider = "github"
+path = "/hooks/github"
+secret = "webhook"
+"#;
+
+const REPOSITORY_FILE: &str = r#"
+repository = "github.com/owner/project"
+source = "github"
+clone = "https://github.com/owner/project.git"
+
+[[job]]
+name = "image"
+when = [{ event = "push", branch = "master" }]
+build = "true"
+
+[[job]]
+name = "docs"
+when = [{ event = "push", branch = ["master", "docs"] }]
+build = "true"
+"#;
+
+/// A configuration with its spool in `folder`.
+pub(crate) fn config(folder: &Path) -> Config {
+    let file = folder.join("hookspool.toml");
+    std::fs::create_dir_all(folder.join("repositories")).unwrap();
+    std::fs::create_dir_all(folder.join("spool")).unwrap();
+    std::fs::write(&file, MAIN_FILE.replace("FOLDER", folder.to_str().unwrap())).unwrap();
+    std::fs::write(folder.join("repositories/project.toml"), REPOSITORY_FILE).unwrap();
+    Config::load(&file).unwrap()
+}
+
+/// The secrets that deliveries are checked with.
+pub(crate) fn secrets() -> Vec<Secret> {
+    vec![Secret::new(SECRET.to_vec())]
+}
+
+/// A push to `branch`, as JSON.
+pub(crate) fn push(branch: &str) -> String {
+    format!(
+        r#"{{"ref":"refs/heads/{branch}","after":"366701fde727cb7a9e7f21eb88264f59f6f9b89c","repository":{{"clone_url":"https://github.com/owner/project.git"}}}}"#
+    )
+}
+
+/// The headers of a signed delivery.
+pub(crate) fn headers(event: &str, id: &str, body: &str) -> Headers {
+    headers_of_a_delivery(Provider::Github, event, id, body.as_bytes(), &Secret::new(SECRET.to_vec()))
+}
+
+/// A signed delivery.
+pub(crate) fn delivery(event: &str, body: &str) -> Delivery<Bytes> {
+    Delivery {
+        source: "github".parse().unwrap(),
+        provider: Provider::Github,
+        headers: headers(event, "guid-1", body),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub(crate) struct StandingClock(pub(crate) i64);
+
+impl Clock for StandingClock {
+    fn now(&self) -> Instant {
+        Instant::from_millis(self.0)
+    }
+}
+
+/// What an inbox is told to do with its next batch.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Store,
+    Refuse,
+    Panic,
+}
+
+/// An inbox that says what batch it was given, and waits to be told what to do with it.
+#[derive(Debug)]
+pub(crate) struct ToldInbox {
+    given: mpsc::Sender<Vec<Entry>>,
+    told: mpsc::Receiver<Told>,
+}
+
+/// The inbox, what it is given, and what it is told.
+pub(crate) fn told_inbox() -> (Box<ToldInbox>, mpsc::Receiver<Vec<Entry>>, mpsc::Sender<Told>) {
+    let ((given, batches), (orders, told)) = (mpsc::channel(), mpsc::channel());
+    (Box::new(ToldInbox { given, told }), batches, orders)
+}
+
+impl Inbox for ToldInbox {
+    fn deliver(&mut self, batch: &[Entry]) -> Result<Vec<Receipt>, InboxError> {
+        self.given.send(batch.to_vec()).unwrap();
+        match self.told.recv().unwrap() {
+            Told::Store => Ok(vec![Receipt::Stored; batch.len()]),
+            Told::Refuse => Err(InboxError::Full("told to".to_owned())),
+            Told::Panic => panic!("told to"),
+        }
+    }
+
+    fn check(&mut self) -> Result<(), InboxError> {
+        self.deliver(&[]).map(drop)
+    }
+}

@@ -1,0 +1,108 @@
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll};
+
+use hookspool_common::inbox::Entry;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+
+use super::*;
+use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, push, told_inbox};
+
+/// A body that must not be read.
+struct Untouchable;
+
+impl Body for Untouchable {
+    type Data = Bytes;
+    type Error = CutOff;
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        panic!("the body was read")
+    }
+}
+
+struct Tried {
+    intake: Intake,
+    batches: mpsc::Receiver<Vec<Entry>>,
+    orders: mpsc::Sender<Told>,
+    _folder: tempfile::TempDir,
+}
+
+fn tried() -> Tried {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let (inbox, batches, orders) = told_inbox();
+    let (writer, _) = Writer::start(inbox, config.paths.spool.clone()).unwrap();
+    let sources = Sources::of_github(SOURCE_PATH, SECRET);
+    let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
+    let intake = Intake { config, sources, clock: Box::new(StandingClock(7)), writer, room, compressor };
+    Tried { intake, batches, orders, _folder: folder }
+}
+
+impl Tried {
+    async fn post<B: Body<Data = Bytes> + Unpin>(&self, headers: &Headers, body: B) -> (u16, String) {
+        let mut request = Request::post(SOURCE_PATH);
+        for (name, value) in headers.iter() {
+            request = request.header(name, value);
+        }
+        let response = self.intake.answer(request.body(body).unwrap(), Peer::Unix).await.unwrap();
+        let status = response.status().as_u16();
+        (status, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+    }
+}
+
+const UNAUTHORIZED: &str = r#"{"status":"unauthorized"}"#;
+
+#[tokio::test]
+async fn without_one_signature_the_body_is_not_even_read() {
+    let tried = tried();
+    let mut two = headers("push", "1", "{}");
+    two.add("x-hub-signature-256", "sha256=00");
+    for headers in [Headers::new(), two] {
+        assert_eq!(tried.post(&headers, Untouchable).await, (401, UNAUTHORIZED.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_signature_over_another_body_is_the_same_refusal() {
+    let tried = tried();
+    let body = Full::new(Bytes::from(push("master")));
+    assert_eq!(tried.post(&headers("push", "1", &push("develop")), body).await, (401, UNAUTHORIZED.to_owned()));
+    assert!(tried.batches.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_push_is_stored_with_the_time_of_the_clock_and_then_accepted() {
+    let tried = tried();
+    let body = push("master");
+    tried.orders.send(Told::Store).unwrap();
+    let (status, text) = tried.post(&headers("push", "1", &body), Full::new(Bytes::from(body.clone()))).await;
+    let stored = tried.batches.try_recv().unwrap();
+    assert_eq!((status, stored.len(), stored[0].received_at.millis()), (202, 1, 7));
+    assert!(text.contains(&stored[0].id.to_string()) && text.contains(r#""jobs":["image","docs"]"#), "{text}");
+}
+
+#[tokio::test]
+async fn what_the_inbox_refuses_is_unavailable_and_says_nothing_of_why() {
+    let tried = tried();
+    let body = push("master");
+    tried.orders.send(Told::Refuse).unwrap();
+    let (status, text) = tried.post(&headers("push", "1", &body), Full::new(Bytes::from(body.clone()))).await;
+    assert_eq!((status, text.as_str()), (503, r#"{"status":"unavailable"}"#));
+}
+
+#[tokio::test]
+async fn a_body_too_large_to_announce_is_refused_unread() {
+    let tried = tried();
+    let body = Full::new(Bytes::from(vec![b' '; crate::body::MAX_BODY_BYTES + 1]));
+    assert_eq!(tried.post(&headers("push", "1", "{}"), body).await.0, 413);
+}
+
+#[tokio::test]
+async fn an_inbox_that_takes_no_writes_is_not_ready_but_alive() {
+    let tried = tried();
+    tried.orders.send(Told::Refuse).unwrap();
+    let get = |path: &str| Request::get(path).body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(tried.intake.answer(get("/ready"), Peer::Unix).await.unwrap().status(), 503);
+    assert_eq!(tried.intake.answer(get("/health"), Peer::Unix).await.unwrap().status(), 200);
+    assert_eq!(tried.intake.answer(get("/elsewhere"), Peer::Unix).await.unwrap().status(), 404);
+}

@@ -1,0 +1,190 @@
+//! The sockets to listen on: those that systemd passed, or else the one that the configuration names.
+//!
+//! A unix socket that nobody listens on any more is replaced; anything else at its path is left alone.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::task::{Context, Poll};
+
+use hookspool_common::config::Listen;
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// Owner and group may connect to a unix socket: the web server is put into the receiver's group.
+const UNIX_SOCKET_MODE: u32 = 0o660;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The configured address cannot be had.
+    #[error("cannot listen on {listen}: {error}; change [receiver] listen, or stop what uses it")]
+    Bind {
+        /// The address.
+        listen: Listen,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A socket that was passed is of no use.
+    #[error("the socket that was passed as number {number} is neither a TCP nor a unix stream socket: {error}")]
+    Passed {
+        /// Its place among those that were passed, from 0.
+        number: usize,
+        /// What is wrong with it.
+        error: io::Error,
+    },
+}
+
+/// One socket to accept connections from.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix { socket: UnixListener, bound: Option<BoundPath> },
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+/// The file of a socket that this process made, and removes.
+#[derive(Debug)]
+pub(crate) struct BoundPath(PathBuf);
+
+impl Drop for BoundPath {
+    fn drop(&mut self) {
+        // Left behind, it would be replaced at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Every socket to listen on. Must be called within the runtime.
+pub(crate) fn listeners(listen: &Listen) -> Result<Vec<Listener>, ListenError> {
+    let mut passed = ListenFd::from_env();
+    if passed.len() == 0 {
+        let bound = bind(listen).map_err(|error| ListenError::Bind { listen: listen.clone(), error })?;
+        return Ok(vec![bound]);
+    }
+    let count = passed.len();
+    (0..count).filter_map(|number| take(&mut passed, number).transpose()).collect()
+}
+
+fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Listener>, ListenError> {
+    let wrong = |error| ListenError::Passed { number, error };
+    if let Ok(tcp) = passed.take_tcp_listener(number) {
+        let listener = tcp.map(|tcp| tcp.set_nonblocking(true).and_then(|()| TcpListener::from_std(tcp)));
+        return Ok(listener.transpose().map_err(wrong)?.map(Listener::Tcp));
+    }
+    let unix = passed.take_unix_listener(number).map_err(wrong)?;
+    let listener = unix.map(|unix| unix.set_nonblocking(true).and_then(|()| UnixListener::from_std(unix)));
+    Ok(listener.transpose().map_err(wrong)?.map(|socket| Listener::Unix { socket, bound: None }))
+}
+
+fn bind(listen: &Listen) -> io::Result<Listener> {
+    match listen {
+        Listen::Tcp(address) => {
+            let socket = std::net::TcpListener::bind(address)?;
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket).map(Listener::Tcp)
+        }
+        Listen::Unix(path) => {
+            remove_stale(path)?;
+            let socket = UnixListener::bind(path)?;
+            let bound = BoundPath(path.clone());
+            fs::set_permissions(path, fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
+            Ok(Listener::Unix { socket, bound: Some(bound) })
+        }
+    }
+}
+
+/// Removes a socket that nobody listens on; what else lies there was not meant to be replaced.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
+        }
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+impl Listener {
+    /// The next connection.
+    pub(crate) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_accept(context).map_ok(|(stream, peer)| Connection::Tcp(stream, peer)),
+            Self::Unix { socket, .. } => socket.poll_accept(context).map_ok(|(stream, _)| Connection::Unix(stream)),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(socket) => match socket.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("an unknown address"),
+            },
+            Self::Unix { bound: Some(BoundPath(path)), .. } => write!(f, "unix:{}", path.display()),
+            Self::Unix { socket, bound: None } => {
+                let address = socket.local_addr().ok();
+                match address.as_ref().and_then(|address| address.as_pathname()) {
+                    Some(path) => write!(f, "unix:{}", path.display()),
+                    None => f.write_str("unix:(unnamed)"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unix(path: &Path) -> Listen {
+        Listen::Unix(path.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_free_port_is_named_after_it_was_taken() {
+        let shown = bind(&"127.0.0.1:0".parse().unwrap()).unwrap().to_string();
+        let address: SocketAddr = shown.parse().unwrap();
+        assert!(address.ip().is_loopback() && address.port() != 0, "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_left_behind_is_replaced_and_removed_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("receiver.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let listener = bind(&unix(&path)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, UNIX_SOCKET_MODE);
+        assert_eq!(listener.to_string(), format!("unix:{}", path.display()));
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_in_use_and_a_file_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("receiver.sock");
+        let in_use = bind(&unix(&path)).unwrap();
+        assert_eq!(bind(&unix(&path)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+        drop(in_use);
+        fs::write(&path, "mine").unwrap();
+        assert!(bind(&unix(&path)).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+    }
+}

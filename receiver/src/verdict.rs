@@ -1,0 +1,156 @@
+//! From a delivery to what is stored and answered. Nothing here is written or sent; nothing is parsed unsigned.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use hookspool_common::clock::Instant;
+use hookspool_common::config::Config;
+use hookspool_common::delivery::{Delivery, VerifiedDelivery};
+use hookspool_common::event::{Event, Kind};
+use hookspool_common::forges::Reading;
+use hookspool_common::inbox::Entry;
+use hookspool_common::matching::{matches, reason_for_nothing};
+use hookspool_common::names::{DeliveryId, JobName};
+use hookspool_common::record::{Answer, MAX_LINE_BYTES, Proposal};
+use hookspool_common::secrets::Secret;
+
+use crate::reply::Reply;
+
+/// Largest JSON of proposals, in bytes: with the rest of its record it must fit a line of the importer.
+const MAX_PROPOSALS_BYTES: usize = MAX_LINE_BYTES - 1024 * 1024;
+
+/// zstd's level 1: a third of the disk's work is saved, and higher levels cost more than they save.
+const ZSTD_LEVEL: i32 = 1;
+
+/// What is to be stored, and what is to be answered once it is.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) entry: Box<Entry>,
+    pub(crate) reply: Reply,
+}
+
+/// Compresses bodies. It is kept, because making one costs more than using it.
+pub(crate) struct Compressor(Mutex<zstd::bulk::Compressor<'static>>);
+
+impl Compressor {
+    pub(crate) fn new() -> io::Result<Self> {
+        zstd::bulk::Compressor::new(ZSTD_LEVEL).map(Mutex::new).map(Self)
+    }
+
+    fn compress(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut compressed = self.0.lock().unwrap_or_else(PoisonError::into_inner).compress(bytes)?;
+        compressed.shrink_to_fit();
+        Ok(compressed)
+    }
+}
+
+/// Checks the signature over the raw bytes, and then what the bytes are said to be.
+pub(crate) fn verified(delivery: Delivery<Bytes>, secrets: &[Secret]) -> Result<VerifiedDelivery<Bytes>, Reply> {
+    let verified = delivery.verify(secrets).map_err(|_| Reply::Unauthorized)?;
+    let content_type = verified.delivery().headers.one("content-type").ok().flatten();
+    if content_type.is_some_and(is_json) { Ok(verified) } else { Err(Reply::WrongType) }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Reads a delivery and decides what becomes of it.
+pub(crate) fn verdict(
+    config: &Config,
+    compressor: &Compressor,
+    delivery: &VerifiedDelivery<Bytes>,
+    now: Instant,
+) -> Result<Verdict, Reply> {
+    let reading = delivery.read().map_err(|malformed| Reply::Malformed { reason: malformed.to_string() })?;
+    let id = DeliveryId::generate();
+    let decision = match reading {
+        Reading::Nothing(reason) => Decision::nothing(Answer::Ignored, reason),
+        Reading::Events(events) => decide(config, delivery, events),
+    };
+    let Decision { answer, reason, proposals, jobs } = decision.within(MAX_PROPOSALS_BYTES);
+    let raw = delivery.delivery();
+    let body = compressor.compress(&raw.body).map_err(|error| {
+        tracing::error!(%error, "a body cannot be compressed");
+        Reply::Unavailable
+    })?;
+    let reply = match (&reason, answer) {
+        (Some(reason), Answer::Ignored) => Reply::Ignored { delivery: id, reason: reason.clone() },
+        (_, Answer::Ping) => Reply::Pong { delivery: id },
+        _ => Reply::Accepted { delivery: id, jobs },
+    };
+    let entry = Entry {
+        id,
+        source: raw.source.clone(),
+        provider_id: delivery.provider_id().map(str::to_owned),
+        received_at: now,
+        answer,
+        reason,
+        proposals,
+        seen_keys: delivery.seen_keys(),
+        headers: kept_headers(raw),
+        body,
+    };
+    Ok(Verdict { entry: Box::new(entry), reply })
+}
+
+/// What is to run, or why nothing is.
+#[derive(Debug)]
+struct Decision {
+    answer: Answer,
+    reason: Option<String>,
+    proposals: String,
+    jobs: Vec<JobName>,
+}
+
+impl Decision {
+    fn nothing(answer: Answer, reason: String) -> Self {
+        Self { answer, reason: Some(reason), proposals: "[]".to_owned(), jobs: Vec::new() }
+    }
+
+    /// This decision, unless the worker could not read it: better visibly ignored than stuck before everything else.
+    fn within(self, max_bytes: usize) -> Self {
+        if self.proposals.len() <= max_bytes {
+            return self;
+        }
+        let size = self.proposals.len();
+        Self::nothing(Answer::Ignored, format!("what it tells of has {size} bytes as JSON, and the worker reads {max_bytes}"))
+    }
+}
+
+fn decide(config: &Config, delivery: &VerifiedDelivery<Bytes>, events: Vec<Event>) -> Decision {
+    let source = &delivery.delivery().source;
+    if events.iter().all(|event| event.kind == Kind::Ping) {
+        return Decision::nothing(Answer::Ping, "a ping asks for nothing".to_owned());
+    }
+    let (mut proposals, mut reasons) = (Vec::new(), Vec::new());
+    for event in events {
+        let jobs = matches(config, source, &event).matches;
+        if jobs.is_empty() {
+            reasons.push(reason_for_nothing(config, source, &event));
+        } else {
+            proposals.push(Proposal { event, jobs });
+        }
+    }
+    if proposals.is_empty() {
+        return Decision::nothing(Answer::Ignored, reasons.join("; "));
+    }
+    let jobs = proposals.iter().flat_map(|proposal| &proposal.jobs).map(|matched| matched.job.clone()).collect();
+    match serde_json::to_string(&proposals) {
+        Ok(proposals) => Decision { answer: Answer::Accepted, reason: None, proposals, jobs },
+        Err(error) => Decision::nothing(Answer::Ignored, format!("what it tells of is not JSON: {error}")),
+    }
+}
+
+/// The headers that reading the delivery again needs, as a JSON object; never the signature.
+fn kept_headers(delivery: &Delivery<Bytes>) -> String {
+    let kept = delivery.provider.kept_headers();
+    let headers: BTreeMap<&str, &str> = delivery.headers.iter().filter(|(name, _)| kept.contains(name)).collect();
+    serde_json::to_string(&headers).unwrap_or_else(|_| "{}".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

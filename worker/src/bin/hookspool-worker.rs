@@ -1,0 +1,64 @@
+//! `hookspool-worker`: the pass, the importer and the runner. Started by cron, systemd, a pass or a runner; by a person
+//! only to try something.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hookspool_common::clock::SystemClock;
+use hookspool_common::config::{Config, DEFAULT_PATH};
+use hookspool_common::names::RunId;
+use hookspool_worker::{import, logging, pass, runner};
+
+/// Runs the jobs that the receiver has accepted.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Exit status: 0 done, 1 failed, 2 usage, 4 the configuration has errors.")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Looks once at everything: takes deliveries over, starts runs, sends mail. For cron and systemd.
+    Pass,
+    /// Reads the inbox for a pass, without privileges.
+    #[command(hide = true)]
+    Import,
+    /// Runs one run, for a pass.
+    #[command(hide = true)]
+    Runner {
+        /// The run's number.
+        run: RunId,
+    },
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    logging::begin();
+    let config = match Config::load(&options.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(4);
+        }
+    };
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let done = match options.command {
+        Command::Pass => pass::pass(&config, credentials, &SystemClock),
+        Command::Import => import::importer(&config),
+        Command::Runner { run } => {
+            runner::run(&config, run, credentials, &SystemClock).and_then(|()| Err(runner::become_pass(&config)))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

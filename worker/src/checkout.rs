@@ -1,0 +1,279 @@
+//! From an event to a workspace at exactly its commit, if the forge has that commit on that ref now.
+//!
+//! A payload is a hint, the forge is the truth. Each repository has a bare mirror that is fetched whole before every
+//! run; what the ref does not reach there is refused. The mirror is the worker's own; the workspace belongs to the job's
+//! user before git writes the first file of the repository into it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use hookspool_common::config::{Job, Repository};
+use hookspool_common::git_name::{RefName, Sha};
+use hookspool_common::ledger::{ProcessResult, Run};
+use hookspool_common::masking::Masks;
+
+use crate::folders::{Folders, make_folder};
+use crate::git::{self, Remote};
+use crate::output::RunLog;
+use crate::process::{Account, Cancel, Supervisor};
+use hand_over::hand_over;
+
+pub mod hand_over; // a tree changes its owner
+
+/// How long git may take to fetch, and to check out.
+const GIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Checkout {
+    /// The workspace holds this commit. A fork's has no business with secrets.
+    Ready { sha: Sha, from_fork: bool },
+    /// The run must not go on, for this reason.
+    Refused(String),
+    /// git, or the machine, failed.
+    Failed(ProcessResult),
+}
+
+/// What is needed to check out.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    /// Runs git.
+    pub supervisor: &'a mut Supervisor,
+    /// Takes git's output.
+    pub log: &'a mut RunLog,
+    /// What must not be shown.
+    pub masks: &'a Masks,
+}
+
+impl Tools<'_> {
+    /// Runs git; whether it succeeded, and how it ended if not.
+    fn git(
+        &mut self,
+        folder: &Path,
+        remote: Option<&Remote>,
+        account: Option<&Account>,
+        arguments: &[&str],
+    ) -> Result<(), Checkout> {
+        let launch = git::launch(folder, remote, account, arguments);
+        let mut output = self.log.step(self.masks);
+        let ended = self.supervisor.run(&launch, GIT_TIMEOUT, Cancel::Ends, &mut |chunk| output.push(chunk));
+        output.finish();
+        if ended.result.is_success() { Ok(()) } else { Err(Checkout::Failed(ended.result)) }
+    }
+
+    /// What git prints.
+    fn git_says(&mut self, folder: &Path, remote: &Remote, arguments: &[&str]) -> Result<String, Checkout> {
+        let launch = git::launch(folder, Some(remote), None, arguments);
+        let mut said = Vec::new();
+        let ended = self.supervisor.run(&launch, GIT_TIMEOUT, Cancel::Ends, &mut |chunk| said.extend_from_slice(chunk));
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if ended.result.is_success() {
+            return Ok(said);
+        }
+        let mut output = self.log.step(self.masks);
+        output.push(said.as_bytes());
+        output.finish();
+        Err(Checkout::Failed(ended.result))
+    }
+}
+
+/// Brings the run's workspace to its commit.
+///
+/// # Errors
+/// When the worker's own folders cannot be used.
+pub fn check_out(
+    tools: &mut Tools<'_>,
+    folders: &Folders,
+    repository: &Repository,
+    job: &Job,
+    run: &Run,
+    remote: &Remote,
+    account: &Account,
+) -> anyhow::Result<Checkout> {
+    let mirror = folders.mirror(&repository.name);
+    let _mirror_is_ours = lock_mirror(&mirror)?;
+    let found = (|| {
+        fetch(tools, &mirror, remote)?;
+        let target = find_target(tools, &mirror, remote, run)?;
+        let from_fork = is_from_fork(&mirror, run, &target)?;
+        if from_fork && !job.forks {
+            return Err(Checkout::Refused(format!(
+                "the changes come from a fork, and job `{}` does not say `forks = true`",
+                job.name
+            )));
+        }
+        Ok((target, from_fork))
+    })();
+    let (target, from_fork) = match found {
+        Ok(found) => found,
+        Err(ended) => return Ok(ended),
+    };
+    let work = folders.work(run.id);
+    make_work_folders(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let filled = fill_workspace(tools, &mirror, remote, &work.join("src"), &target, account, &work);
+    Ok(match filled {
+        Ok(()) => Checkout::Ready { sha: target.sha, from_fork },
+        Err(ended) => ended,
+    })
+}
+
+/// The commit, and the ref of the mirror that reaches it.
+struct Target {
+    sha: Sha,
+    reference: RefName,
+}
+
+/// One fetch into a mirror at a time. Lock files that git left there when it was killed are nobody's then.
+fn lock_mirror(mirror: &Path) -> anyhow::Result<File> {
+    let lock = mirror.with_extension("lock");
+    let take = || -> io::Result<File> {
+        make_folder(lock.parent().unwrap_or(Path::new("/")), 0o700)?;
+        let file = File::options().append(true).create(true).open(&lock)?;
+        file.lock()?;
+        remove_stale_locks(mirror)?;
+        Ok(file)
+    };
+    take().with_context(|| format!("cannot lock the mirror {}", mirror.display()))
+}
+
+/// No ref's name ends in `.lock` (git-check-ref-format(1)).
+fn remove_stale_locks(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() != "objects" {
+                remove_stale_locks(&entry.path())?;
+            }
+        } else if entry.path().extension().is_some_and(|extension| extension == "lock") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The mirror becomes what the forge has now: all branches and tags, and none that are gone.
+fn fetch(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote) -> Result<(), Checkout> {
+    let failed = |error: io::Error| Checkout::Failed(ProcessResult::NotStarted(format!("{}: {error}", mirror.display())));
+    make_folder(mirror, 0o700).map_err(failed)?;
+    tools.git(mirror, None, None, &["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."])?;
+    let refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+    let options =
+        ["fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-recurse-submodules", "--"];
+    let arguments: Vec<&str> = options.into_iter().chain([remote.address.as_str()]).chain(refs).collect();
+    tools.git(mirror, Some(remote), None, &arguments)
+}
+
+/// Asks the mirror; a mirror that cannot be asked is a failure, not a "no".
+fn ask(mirror: &Path, arguments: &[&str]) -> Result<(bool, String), Checkout> {
+    git::ask(mirror, arguments).map_err(|error| Checkout::Failed(ProcessResult::NotStarted(format!("git: {error}"))))
+}
+
+fn find_target(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, run: &Run) -> Result<Target, Checkout> {
+    let Some(reference) = &run.reference else {
+        return Err(Checkout::Refused("the event names no ref, so there is nothing to check out".to_owned()));
+    };
+    if reference.branch().is_none() && reference.tag().is_none() {
+        fetch_one(tools, mirror, remote, reference)?;
+    }
+    let (exists, _) = ask(mirror, &["rev-parse", "--quiet", "--verify", &format!("{reference}^{{commit}}")])?;
+    if run.event.kind.is_deletion() {
+        if exists {
+            return Err(Checkout::Refused(format!("{reference} is on the forge again")));
+        }
+        return default_branch(tools, mirror, remote);
+    }
+    if !exists {
+        return Err(Checkout::Refused(format!("{reference} is not on the forge any more")));
+    }
+    let tip = commit_of(mirror, reference)?;
+    let Some(asked) = &run.sha else { return Ok(Target { sha: tip, reference: reference.clone() }) };
+    let (is_there, _) = ask(mirror, &["cat-file", "-e", &format!("{asked}^{{commit}}")])?;
+    if !is_there || !ask(mirror, &["merge-base", "--is-ancestor", asked.as_str(), reference.as_str()])?.0 {
+        let why = format!("commit {} is not on {reference} as the forge has it now ({})", asked.short(), tip.short());
+        return Err(Checkout::Refused(why));
+    }
+    Ok(Target { sha: asked.clone(), reference: reference.clone() })
+}
+
+fn commit_of(mirror: &Path, reference: &RefName) -> Result<Sha, Checkout> {
+    let (_, said) = ask(mirror, &["rev-parse", "--verify", &format!("{reference}^{{commit}}")])?;
+    said.parse().map_err(|_| Checkout::Refused(format!("{reference} is no commit")))
+}
+
+/// A pull request's ref is fetched by name; a mirror does not hold those of years.
+fn fetch_one(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, reference: &RefName) -> Result<(), Checkout> {
+    // What an earlier run fetched under this name may be gone from the forge.
+    ask(mirror, &["update-ref", "-d", reference.as_str()])?;
+    let said = tools.git_says(mirror, remote, &["ls-remote", "--", &remote.address, reference.as_str()])?;
+    if !said.lines().any(|line| line.ends_with(&format!("\t{reference}"))) {
+        return Err(Checkout::Refused(format!("{reference} is not on the forge any more")));
+    }
+    let refspec = format!("+{reference}:{reference}");
+    tools.git(
+        mirror,
+        Some(remote),
+        None,
+        &["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", &remote.address, &refspec],
+    )
+}
+
+/// When a branch or tag is gone, its jobs run at the default branch: what cleans up is there.
+fn default_branch(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote) -> Result<Target, Checkout> {
+    let said = tools.git_says(mirror, remote, &["ls-remote", "--symref", "--", &remote.address, "HEAD"])?;
+    let name = said.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
+    let reference: Option<RefName> = name.and_then(|name| name.parse().ok());
+    let reference = reference.ok_or_else(|| Checkout::Refused("the repository has no default branch to run at".to_owned()))?;
+    Ok(Target { sha: commit_of(mirror, &reference)?, reference })
+}
+
+/// A pull request counts as a fork's unless its head is on a branch of the repository itself.
+fn is_from_fork(mirror: &Path, run: &Run, target: &Target) -> Result<bool, Checkout> {
+    if run.event.pull_request.is_none() {
+        return Ok(false);
+    }
+    let (_, branch) = ask(mirror, &["for-each-ref", "--count=1", "--contains", target.sha.as_str(), "refs/heads/"])?;
+    Ok(branch.is_empty())
+}
+
+fn make_work_folders(work: &Path) -> io::Result<()> {
+    make_folder(work, 0o711)?;
+    for folder in ["src", "home", "tmp"] {
+        make_folder(&work.join(folder), 0o700)?;
+    }
+    Ok(())
+}
+
+/// The whole history of the ref and its tags, copied from the mirror, and the files of the commit.
+fn fill_workspace(
+    tools: &mut Tools<'_>,
+    mirror: &Path,
+    remote: &Remote,
+    source: &Path,
+    target: &Target,
+    account: &Account,
+    work: &Path,
+) -> Result<(), Checkout> {
+    let mirror_path: PathBuf = mirror.to_owned();
+    let mirror = mirror_path.to_string_lossy();
+    let local = match (target.reference.branch(), target.reference.tag()) {
+        (Some(branch), _) => format!("refs/remotes/origin/{branch}"),
+        (_, Some(_)) => target.reference.to_string(),
+        _ => format!("refs/remotes/origin/{}", target.reference.short()),
+    };
+    tools.git(source, None, None, &["init", "--quiet", "--template=", "--initial-branch=main", "."])?;
+    tools.git(source, None, None, &["config", "remote.origin.url", &remote.address])?;
+    let refspec = format!("+{}:{local}", target.reference);
+    tools.git(source, None, None, &["fetch", "--quiet", "--no-write-fetch-head", "--", &mirror, &refspec])?;
+    let handed = hand_over(work, nix::unistd::geteuid(), account);
+    handed.map_err(|error| {
+        Checkout::Failed(ProcessResult::NotStarted(format!("cannot give {} to its user: {error}", work.display())))
+    })?;
+    tools.git(source, None, Some(account), &["checkout", "--quiet", "--detach", target.sha.as_str()])
+}

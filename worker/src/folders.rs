@@ -1,0 +1,167 @@
+//! Where everything lies below the state and log folders. All of it is root's, or that of whoever runs the worker.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hookspool_common::config::Paths;
+use hookspool_common::ledger::LEDGER_FILE;
+use hookspool_common::names::RunId;
+use hookspool_common::repository_name::RepositoryName;
+
+/// The folders of one installation.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    state: PathBuf,
+    logs: PathBuf,
+}
+
+impl Folders {
+    /// The folders that the configuration names.
+    #[must_use]
+    pub fn new(paths: &Paths) -> Self {
+        Self { state: paths.state.clone(), logs: paths.logs.clone() }
+    }
+
+    /// Makes those that are absent.
+    ///
+    /// # Errors
+    /// Which folder could not be made, and why.
+    pub fn make(&self) -> anyhow::Result<()> {
+        // Steps run as other users in `work/N`, so that they must be able to pass through; they can list nothing.
+        for (folder, mode) in [
+            (self.state.clone(), 0o711),
+            (self.state.join("runs"), 0o700),
+            (self.state.join("repos"), 0o700),
+            (self.state.join("work"), 0o711),
+            (self.logs.join("runs"), 0o750),
+        ] {
+            make_folder(&folder, mode).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The state folder itself.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.state.join(LEDGER_FILE)
+    }
+
+    /// The lock that a pass holds.
+    #[must_use]
+    pub fn pass_lock(&self) -> PathBuf {
+        self.state.join("pass.lock")
+    }
+
+    /// The mark that a pass leaves which found the lock held.
+    #[must_use]
+    pub fn pass_mark(&self) -> PathBuf {
+        self.state.join("pass.again")
+    }
+
+    /// What is kept of one run while it lives: its lock and its journal.
+    #[must_use]
+    pub fn run(&self, run: RunId) -> PathBuf {
+        self.state.join("runs").join(run.to_string())
+    }
+
+    /// One run's workspace, home and temporary folder.
+    #[must_use]
+    pub fn work(&self, run: RunId) -> PathBuf {
+        self.state.join("work").join(run.to_string())
+    }
+
+    /// The file that `$HOOKSPOOL_EVENT` names.
+    #[must_use]
+    pub fn event_file(&self, run: RunId) -> PathBuf {
+        self.work(run).join("event.json")
+    }
+
+    /// A repository's mirror. Its components were checked when the name was made.
+    #[must_use]
+    pub fn mirror(&self, repository: &RepositoryName) -> PathBuf {
+        self.state.join("repos").join(format!("{repository}.git"))
+    }
+
+    /// One run's log.
+    #[must_use]
+    pub fn log(&self, run: RunId) -> PathBuf {
+        self.logs.join("runs").join(format!("{run}.log"))
+    }
+
+    /// The numbers of the runs that have a folder in `work/` or `runs/`.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn runs_with_folders(&self) -> io::Result<Vec<RunId>> {
+        let mut runs = Vec::new();
+        for folder in ["work", "runs"] {
+            for entry in fs::read_dir(self.state.join(folder))? {
+                runs.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RunId>().ok()));
+            }
+        }
+        runs.sort_unstable();
+        runs.dedup();
+        Ok(runs)
+    }
+}
+
+/// Makes a folder with exactly this mode, whatever the umask; one that exists is left as it is.
+pub(crate) fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(mode).create(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode))
+}
+
+/// Removes a folder that a step may have filled, also where it took away its own permissions.
+///
+/// # Errors
+/// What the system said when the second try failed too.
+pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder);
+            fs::remove_dir_all(folder)
+        }
+        other => other,
+    }
+}
+
+/// Gives the owner back the right to enter and empty every folder below, without following links.
+fn open_up(folder: &Path) {
+    let is_folder = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
+    if is_folder && fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).is_ok() {
+        for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_whose_folders_were_locked_is_removed_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = folder.path().join("a/b");
+        fs::create_dir_all(&locked).unwrap();
+        fs::write(locked.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("/", locked.join("link")).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
+        remove_tree(&folder.path().join("a")).unwrap();
+        assert!(!folder.path().join("a").exists() && Path::new("/bin").exists());
+        remove_tree(&folder.path().join("a")).unwrap();
+    }
+}

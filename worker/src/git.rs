@@ -1,0 +1,155 @@
+//! git, deaf to everything but what it is told here: no configuration of the machine or of a user, no prompt, no hook,
+//! no helper, and no transport but the one that the clone address names.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::process::{Account, Launch};
+
+/// Settings that a repository's own configuration cannot override, as `-c` comes last.
+const SETTINGS: [&str; 12] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.askPass=",
+    "core.pager=cat",
+    "credential.helper=",
+    "protocol.ext.allow=never",
+    "protocol.allow=user",
+    "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
+    "gc.autoDetach=false",
+    "maintenance.autoDetach=false",
+    "advice.detachedHead=false",
+];
+
+/// How git reaches a repository: which transport is allowed, and with which ssh key.
+#[derive(Debug, Clone, Default)]
+pub struct Remote {
+    /// The clone address.
+    pub address: String,
+    /// The ssh key.
+    pub deploy_key: Option<PathBuf>,
+    /// Where the forge's host keys are pinned, beside those of the machine.
+    pub known_hosts: Option<PathBuf>,
+}
+
+impl Remote {
+    /// The one transport that this address needs (git(1), `GIT_ALLOW_PROTOCOL`).
+    fn transport(&self) -> &'static str {
+        match self.address.split_once("://").map(|(scheme, _)| scheme) {
+            Some("https") => "https",
+            Some("http") => "http:https",
+            Some("git") => "git",
+            Some("file") => "file",
+            None if self.address.starts_with('/') => "file",
+            _ => "ssh",
+        }
+    }
+
+    /// ssh without anybody's configuration: it never asks, and never trusts a host that nobody pinned.
+    fn ssh_command(&self) -> String {
+        let mut words = vec!["ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30".to_owned()];
+        if let Some(known_hosts) = &self.known_hosts {
+            words.push(format!("-o UserKnownHostsFile={}", quoted(known_hosts)));
+        }
+        if let Some(key) = &self.deploy_key {
+            words.push(format!("-o IdentitiesOnly=yes -i {}", quoted(key)));
+        }
+        words.join(" ")
+    }
+}
+
+/// For the shell that git runs `GIT_SSH_COMMAND` with.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+fn environment(remote: Option<&Remote>) -> Vec<(&'static str, String)> {
+    let mut environment: Vec<(&'static str, String)> = [
+        ("PATH", crate::environment::PATH),
+        ("LC_ALL", "C.UTF-8"),
+        ("HOME", "/nonexistent"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ASKPASS", "/bin/false"),
+        ("GIT_PROTOCOL_FROM_USER", "0"),
+        ("GIT_OPTIONAL_LOCKS", "0"),
+        ("GIT_LFS_SKIP_SMUDGE", "1"),
+        ("GIT_ALLOW_PROTOCOL", remote.map_or("file", Remote::transport)),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into();
+    if let Some(remote) = remote {
+        environment.push(("GIT_SSH_COMMAND", remote.ssh_command()));
+    }
+    environment
+}
+
+fn settings() -> impl Iterator<Item = &'static str> {
+    SETTINGS.into_iter().flat_map(|setting| ["-c", setting])
+}
+
+/// A git command that is to be supervised, in `folder`, as `account` (or as this process's user).
+#[must_use]
+pub fn launch(folder: &Path, remote: Option<&Remote>, account: Option<&Account>, arguments: &[&str]) -> Launch {
+    let mut launch = Launch::new("git", folder).args(settings()).args(arguments);
+    for (name, value) in environment(remote) {
+        launch = launch.env(name, value);
+    }
+    match account {
+        Some(account) => launch.account(account.clone()),
+        None => launch,
+    }
+}
+
+/// Asks a mirror of ours something that needs neither network nor patience: whether git said yes, and its output.
+///
+/// # Errors
+/// When git itself cannot be started.
+pub fn ask(folder: &Path, arguments: &[&str]) -> std::io::Result<(bool, String)> {
+    said(folder, None, arguments)
+}
+
+/// Asks the forge something, for a person who waits at a terminal.
+///
+/// # Errors
+/// When git itself cannot be started.
+pub fn ask_remote(folder: &Path, remote: &Remote, arguments: &[&str]) -> std::io::Result<(bool, String)> {
+    said(folder, Some(remote), arguments)
+}
+
+fn said(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> std::io::Result<(bool, String)> {
+    let mut command = Command::new("git");
+    command.args(settings()).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
+    let Output { status, stdout, .. } = command.output()?;
+    Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(address: &str) -> Remote {
+        Remote { address: address.to_owned(), ..Remote::default() }
+    }
+
+    #[test]
+    fn only_the_transport_of_the_address_is_allowed() {
+        for (address, transport) in [
+            ("https://github.com/o/n.git", "https"),
+            ("git@github.com:o/n.git", "ssh"),
+            ("ssh://git@github.com/o/n.git", "ssh"),
+            ("/srv/git/n.git", "file"),
+            ("file:///srv/git/n.git", "file"),
+        ] {
+            assert_eq!(remote(address).transport(), transport, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_key_whose_path_has_a_quote_stays_one_word() {
+        let remote = Remote { deploy_key: Some("/a'b/key".into()), ..remote("git@h:o/n") };
+        assert!(remote.ssh_command().ends_with(r"-i '/a'\''b/key'"), "{}", remote.ssh_command());
+    }
+}

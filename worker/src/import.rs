@@ -1,0 +1,150 @@
+//! From the inbox to the ledger, across a privilege.
+//!
+//! [`importer`] is the child: it runs as the receiver's user, reads `inbox.db` and writes lines to its standard output.
+//! [`import`] is the pass's end: it parses those lines as hostile input and never opens the inbox.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use hookspool_common::clock::Clock;
+use hookspool_common::config::Config;
+use hookspool_common::inbox::{INBOX_FILE, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
+use hookspool_common::ledger::{Admission, Ledger};
+use hookspool_common::record::{InboxIdentity, MAX_LINE_BYTES, Preface, Record};
+use nix::unistd::geteuid;
+
+use crate::admission::admission;
+use crate::process::Account;
+
+/// Deliveries that one importer hands over; more are for the next, so that a flood holds nobody up.
+pub const MAX_RECORDS: usize = 500;
+
+/// The importer's variable for the place up to which the ledger has taken over, and from which inbox.
+const AFTER: &str = "HOOKSPOOL_IMPORT_AFTER";
+
+/// Takes over what the inbox has. Whether there was anything.
+///
+/// # Errors
+/// When the importer cannot be started, or says what an importer does not say. Nothing is lost then: the watermark
+/// stays, and the next pass reads on from there.
+pub fn import(config: &Config, ledger: &mut dyn Ledger, clock: &dyn Clock) -> anyhow::Result<bool> {
+    let watermark = ledger.watermark()?;
+    let mut importer = start(config, watermark.as_ref())?;
+    let stdout = importer.stdout.take().context("the importer has no standard output")?;
+    let taken = take_over(config, ledger, watermark.as_ref(), BufReader::new(stdout), clock);
+    if taken.is_err() {
+        let _ = importer.kill();
+    }
+    let status = importer.wait().context("cannot wait for the importer")?;
+    let taken = taken?;
+    ensure!(status.success(), "the importer failed ({status}); its own words stand above");
+    Ok(taken)
+}
+
+/// The same program, without privileges: when this is root, as the receiver's user for good.
+fn start(config: &Config, watermark: Option<&(InboxIdentity, i64)>) -> anyhow::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("import").arg("--config").arg(&config.file).env_clear();
+    if let Some((inbox, seq)) = watermark {
+        command.env(AFTER, format!("{inbox} {seq}"));
+    }
+    // Its working folder is nobody's business, and root's may be closed to it.
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped());
+    if geteuid().is_root() {
+        let account = Account::named(&config.receiver.user).context("cannot run the importer as the receiver's user")?;
+        ensure!(!account.is_root(), "[receiver] user is root; the importer needs a user without privileges");
+        // Setting a user also empties the supplementary groups, in the right order.
+        command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
+    }
+    command.spawn().context("cannot start the importer")
+}
+
+fn take_over(
+    config: &Config,
+    ledger: &mut dyn Ledger,
+    watermark: Option<&(InboxIdentity, i64)>,
+    mut lines: impl BufRead,
+    clock: &dyn Clock,
+) -> anyhow::Result<bool> {
+    // No inbox yet, because the receiver has never run.
+    let Some(preface) = read_line(&mut lines)? else { return Ok(false) };
+    let Preface { inbox } = serde_json::from_str(&preface).context("the importer's first line is none of its")?;
+    let mut last = watermark.filter(|(known, _)| *known == inbox).map_or(0, |(_, seq)| *seq);
+    let mut batch: Vec<Admission> = Vec::new();
+    while let Some(line) = read_line(&mut lines)? {
+        let record: Record = serde_json::from_str(&line).context("a line of the importer is no record")?;
+        ensure!(record.seq > last, "the importer's records are out of order: {} after {last}", record.seq);
+        ensure!(batch.len() < MAX_RECORDS, "the importer hands over more than {MAX_RECORDS} records");
+        last = record.seq;
+        batch.push(admission(config, record));
+    }
+    let admitted = ledger.admit(&inbox, &batch, clock.now())?;
+    for one in &admitted {
+        tracing::info!(run = %one.run, joined = one.joined, "admitted");
+    }
+    Ok(!batch.is_empty())
+}
+
+/// One line, if there is one, within the limit.
+fn read_line(lines: &mut impl BufRead) -> anyhow::Result<Option<String>> {
+    let mut line = Vec::new();
+    lines.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line).context("cannot read from the importer")?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => String::from_utf8(line).map(Some).context("a line of the importer is not UTF-8"),
+        Some(_) => bail!("a line of the importer is cut off, or longer than {MAX_LINE_BYTES} bytes"),
+    }
+}
+
+/// The child's side: `hookspool-worker import`.
+///
+/// # Errors
+/// When it is root, or the spool cannot be read.
+pub fn importer(config: &Config) -> anyhow::Result<()> {
+    ensure!(!geteuid().is_root(), "the importer must not be root: SQLite would run what the receiver planted in its file");
+    let spool = &config.paths.spool;
+    let after = std::env::var(AFTER).unwrap_or_default();
+    // Before the import: what comes during it makes the file anew.
+    remove(&spool.join(WAKE_FILE)).with_context(|| format!("cannot remove the wake file in {}", spool.display()))?;
+    let inbox = spool.join(INBOX_FILE);
+    if !inbox.try_exists().with_context(|| format!("cannot look for {}", inbox.display()))? {
+        return Ok(());
+    }
+    let mut reader = SqliteInboxReader::open(&inbox).with_context(|| inbox.display().to_string())?;
+    let known = after.split_once(' ').filter(|(identity, _)| *identity == reader.identity().as_str());
+    let seq: i64 = known.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
+    mark(spool, seq);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut say = |line: serde_json::Result<String>| -> anyhow::Result<()> { Ok(writeln!(out, "{}", line?)?) };
+    say(serde_json::to_string(&Preface { inbox: reader.identity().clone() }))?;
+    for record in reader.read_after(seq, MAX_RECORDS)? {
+        say(serde_json::to_string(&record))?;
+    }
+    out.flush().context("the pass does not listen")
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the receiver up to which place the ledger has taken over, so that it may prune. It may well do without.
+fn mark(spool: &Path, seq: i64) {
+    let path = spool.join(MARK_FILE);
+    if fs::read_to_string(&path).is_ok_and(|known| known.trim() == seq.to_string()) {
+        return;
+    }
+    let fresh = spool.join(format!("{MARK_FILE}.new"));
+    if let Err(error) = fs::write(&fresh, format!("{seq}\n")).and_then(|()| fs::rename(&fresh, &path)) {
+        tracing::warn!(file = %path.display(), %error, "cannot write the mark");
+    }
+}
+
+#[cfg(test)]
+mod tests;

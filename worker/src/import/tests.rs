@@ -1,0 +1,58 @@
+//! The pass's end of the pipe, with an importer that lies.
+
+use super::*;
+use hookspool_common::clock::SystemClock;
+use hookspool_common::ledger::SqliteLedger;
+
+const INBOX: &str = "0123456789abcdef0123456789abcdef";
+
+fn config(folder: &Path) -> Config {
+    let main = "[[source]]\nname='github'\nprovider='github'\npath='/g'\nsecret='s'\n";
+    fs::write(folder.join("hookspool.toml"), main).unwrap();
+    Config::load(&folder.join("hookspool.toml")).unwrap()
+}
+
+fn record(seq: i64) -> String {
+    let id = hookspool_common::names::DeliveryId::generate();
+    format!(
+        r#"{{"seq":{seq},"id":"{id}","source":"github","provider_id":null,"received_at":1,"answer":"ignored","reason":"x","proposals":[]}}"#
+    )
+}
+
+/// What the pass makes of these lines, and the watermark afterwards.
+fn take(lines: &str) -> (Result<bool, String>, Option<i64>) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let mut ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
+    let taken = take_over(&config, &mut ledger, None, lines.as_bytes(), &SystemClock).map_err(|error| format!("{error:#}"));
+    (taken, ledger.watermark().unwrap().map(|(_, seq)| seq))
+}
+
+#[test]
+fn records_and_watermark_are_taken_over_together() {
+    let lines = format!("{{\"inbox\":\"{INBOX}\"}}\n{}\n{}\n", record(3), record(8));
+    assert_eq!(take(&lines), (Ok(true), Some(8)));
+    assert_eq!(take(""), (Ok(false), None));
+    assert_eq!(take(&format!("{{\"inbox\":\"{INBOX}\"}}\n")), (Ok(false), None));
+}
+
+#[test]
+fn an_importer_that_lies_takes_nothing_over() {
+    let preface = format!("{{\"inbox\":\"{INBOX}\"}}\n");
+    let good = record(3);
+    for (lie, complaint) in [
+        (format!("{preface}{good}\n{}\n", record(3)), "out of order"),
+        (format!("{preface}{good}"), "cut off"),
+        (format!("{preface}{good}\n{{\"seq\":4}}\n"), "no record"),
+        (format!("{preface}{}\n", good.replace("\"seq\"", "\"command\":\"reboot\",\"seq\"")), "unknown field"),
+        (format!("{preface}{}\n", good.replace("github", "../../x")), "not a name"),
+        ("{\"inbox\":\"../../etc\"}\n".to_owned(), "first line"),
+        ("reboot\n".to_owned(), "first line"),
+    ] {
+        let (taken, watermark) = take(&lie);
+        assert!(taken.as_ref().is_err_and(|error| error.contains(complaint)), "{complaint}: {taken:?}");
+        assert_eq!(watermark, None);
+    }
+    let many: String = (1..=501).map(|seq| record(seq) + "\n").collect();
+    assert!(take(&(preface + &many)).0.is_err_and(|error| error.contains("more than 500")));
+}

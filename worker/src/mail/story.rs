@@ -1,0 +1,40 @@
+//! What there is to tell of a run that ended. Borrowed facts, no decisions.
+
+use std::path::Path;
+
+use hookspool_common::clock::Instant;
+use hookspool_common::ledger::{Outcome, Run, StepRecord};
+
+/// How the last run of the same job and ref before this one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// There was none.
+    None,
+    /// Every step succeeded.
+    Succeeded,
+    /// It failed in any way.
+    Broken,
+}
+
+/// A run that ended, with all that its mail says.
+#[derive(Debug, Clone, Copy)]
+pub struct Story<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// How it ended.
+    pub outcome: &'a Outcome,
+    /// Its steps, in order.
+    pub steps: &'a [StepRecord],
+    /// The job's phases that were not run, in order.
+    pub not_run: &'a [&'a str],
+    /// When it ended; the mail's date.
+    pub ended_at: Instant,
+    /// The end of the failing step's output, in which secrets are masked already.
+    pub output_end: &'a str,
+    /// How the run before it ended.
+    pub before: Before,
+    /// The run's log.
+    pub log_path: &'a Path,
+    /// The configuration's file, unless it is the default one.
+    pub config_path: Option<&'a Path>,
+}

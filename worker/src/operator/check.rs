@@ -1,0 +1,82 @@
+//! `hookspool check`: every error of the configuration at once, and what this machine lacks for it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use hookspool_common::config::{Config, Problem};
+use hookspool_common::names::SecretName;
+use hookspool_common::secrets::SecretStore;
+use nix::unistd::User;
+use serde_json::json;
+
+use super::view::print_json;
+use super::{Exit, options};
+
+pub(super) fn check(path: &Path, options: &options::Check) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            if options.json {
+                let errors: Vec<_> = problems.iter().map(problem_json).collect();
+                print_json(&mut out, &json!({ "errors": errors, "warnings": [] }))?;
+            } else {
+                eprintln!("{problems}");
+            }
+            return Ok(Exit::Configuration);
+        }
+    };
+    let warnings = warnings(&config);
+    if options.json {
+        print_json(&mut out, &json!({ "errors": [], "warnings": warnings }))?;
+    } else {
+        for warning in &warnings {
+            eprintln!("warning: {warning}");
+        }
+        let jobs: usize = config.repositories.iter().map(|repository| repository.jobs.len()).sum();
+        let (sources, repositories) = (config.sources.len(), config.repositories.len());
+        writeln!(out, "{}: good ({sources} sources, {repositories} repositories, {jobs} jobs)", config.file.display())?;
+    }
+    Ok(if options.strict && !warnings.is_empty() { Exit::Configuration } else { Exit::Success })
+}
+
+fn problem_json(problem: &Problem) -> serde_json::Value {
+    json!({
+        "file": problem.file,
+        "line": problem.place.map(|(line, _)| line),
+        "column": problem.place.map(|(_, column)| column),
+        "message": problem.message,
+        "help": problem.help,
+    })
+}
+
+/// What the configuration refers to and this machine does not have. Not an error: the file may be checked elsewhere.
+fn warnings(config: &Config) -> Vec<String> {
+    let credentials = || std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let receiver = SecretStore::of_receiver(config.directory(), credentials());
+    let worker = SecretStore::of_worker(config.directory(), credentials());
+    let jobs = || config.repositories.iter().flat_map(|repository| &repository.jobs);
+    let of_sources = config.sources.iter().flat_map(|source| &source.secrets);
+    let of_mail = config.mail.iter().filter_map(|mail| mail.password.as_ref());
+    let of_keys = config.repositories.iter().filter_map(|repository| repository.deploy_key.as_ref());
+    let of_jobs = jobs().flat_map(|job| &job.secrets);
+    let absent = |store: &SecretStore, name: &SecretName| store.read(name).err().map(|error| error.to_string());
+    let mut warnings: Vec<String> = of_sources.filter_map(|name| absent(&receiver, name)).collect();
+    warnings.extend(of_mail.chain(of_keys).chain(of_jobs).filter_map(|name| absent(&worker, name)));
+    let of_steps = jobs().flat_map(|job| job.steps.iter().filter_map(|step| step.user.as_ref()).chain(job.user.as_ref()));
+    let users = of_steps.chain([&config.worker.user, &config.receiver.user]);
+    let unknown = users.filter(|name| !matches!(User::from_name(name), Ok(Some(_))));
+    warnings.extend(
+        unknown.map(|name| format!("there is no user `{name}` on this machine; make one with: adduser --system --group {name}")),
+    );
+    if config.mail.is_none() {
+        warnings.push("there is no [mail], so nobody is told of any run".to_owned());
+    }
+    if config.repositories.is_empty() {
+        let folder = config.directory().join("repositories");
+        warnings.push(format!("there is no repository in {}, so every delivery is ignored", folder.display()));
+    }
+    warnings.sort();
+    warnings.dedup();
+    warnings
+}

@@ -1,0 +1,80 @@
+//! `hookspool`: the operator's program. It looks and explains; it changes nothing that the worker owns.
+
+mod options; // the command line
+mod stored; // the ledger, opened to look into it
+mod view; // runs, deliveries and mails as JSON and as text
+mod check;
+mod explain;
+mod send;
+mod post; // one HTTP request
+mod github_delivery; // what GitHub would send for a push
+mod runs;
+mod show;
+mod log;
+mod trace;
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use hookspool_common::config::{Config, Problems};
+
+use options::{Command, Options};
+
+/// How a command ended, for whoever called it. `--help` documents these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It is so.
+    Success = 0,
+    /// It is not so: the answer was no, or something failed.
+    Failure = 1,
+    /// There is no such run or delivery.
+    NotFound = 3,
+    /// The configuration has errors.
+    Configuration = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Reads the command line, does what it says, and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(options) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // Whoever closes the pipe early, as `head` does, has seen enough.
+            if is_broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            if error.is::<Problems>() {
+                eprintln!("{error}");
+                return Exit::Configuration.into();
+            }
+            eprintln!("hookspool: {error:#}");
+            Exit::Failure.into()
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<Exit> {
+    let config = || Config::load(&options.config);
+    match options.command {
+        Command::Demo(demo) => demo::demo(&demo),
+        Command::Check(check) => check::check(&options.config, &check),
+        Command::Explain(explain) => explain::explain(&options.config, &explain),
+        Command::Send(send) => send::send(&config()?, &send),
+        Command::Runs(runs) => runs::runs(&config()?, &runs),
+        Command::Show(show) => show::show(&config()?, &show),
+        Command::Log(log) => log::log(&config()?, &log),
+        Command::Trace(trace) => trace::trace(&config()?, &trace),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

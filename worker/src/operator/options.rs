@@ -1,0 +1,159 @@
+//! The command line of `hookspool`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hookspool_common::config::DEFAULT_PATH;
+use hookspool_common::names::{RunId, SourceName};
+
+const EXIT_CODES: &str = "Exit status:
+  0  it is so, or it is done
+  1  it is not so, or it failed
+  2  the command line is wrong
+  3  there is no such run or delivery
+  4  the configuration has errors";
+
+/// Turns a push into a build, a test run and a deploy on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "hookspool", version, after_help = EXIT_CODES)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// The configuration; `repositories/` and `secrets/` lie beside it.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Shows the whole way of a push on this machine, in a temporary folder, without any set-up
+    Demo(Demo),
+    /// Checks the configuration and says everything that is wrong with it
+    Check(Check),
+    /// Says what a payload would run, or the first condition that failed
+    Explain(Explain),
+    /// Sends a signed test delivery to the receiver
+    Send(Send),
+    /// Lists runs, the newest first
+    Runs(Runs),
+    /// Shows one run: its steps, deliveries and mails
+    Show(Show),
+    /// Prints the log of a run
+    Log(Log),
+    /// Follows one delivery from its arrival to the mail's Message-ID
+    Trace(Trace),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where to make the demo's folder, instead of the system's place for temporary files
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) within: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Counts warnings (a secret or user that is not there) as errors
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  hookspool explain --source github --header 'X-GitHub-Event: push' --body push.json
+
+No signature is needed: nothing is stored and nothing runs.")]
+pub(super) struct Explain {
+    /// The [[source]] that the payload would come to
+    #[arg(long, value_name = "NAME", required_unless_present = "provider", conflicts_with = "provider")]
+    pub(super) source: Option<SourceName>,
+    /// The kind of forge, instead of a source: prints the events alone, and needs no configuration
+    #[arg(long, value_name = "PROVIDER")]
+    pub(super) provider: Option<String>,
+    /// A header of the delivery; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+    /// The file with the body, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) body: PathBuf,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hookspool send --source github                                   a ping
+  hookspool send --repository github.com/owner/name --ref main     a push of that branch's present commit
+  hookspool send --source github --event push --body push.json     this body, signed
+
+The delivery is signed with the source's first secret and sent to where the receiver listens.")]
+pub(super) struct Send {
+    /// The [[source]] to send to; that of the repository, if one is given
+    #[arg(long, value_name = "NAME", required_unless_present = "repository")]
+    pub(super) source: Option<SourceName>,
+    /// A configured repository whose present commit is told of as pushed
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["event", "body"])]
+    pub(super) repository: Option<String>,
+    /// The branch, or a full ref such as refs/tags/v1
+    #[arg(long = "ref", value_name = "REF", requires = "repository")]
+    pub(super) reference: Option<String>,
+    /// The pusher's mail address in that push
+    #[arg(long, value_name = "ADDRESS", requires = "repository")]
+    pub(super) pusher: Option<String>,
+    /// The event's name, as the forge says it
+    #[arg(long, value_name = "EVENT", default_value = "ping")]
+    pub(super) event: String,
+    /// The file with the body, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) body: Option<PathBuf>,
+    /// The delivery's id; a fresh one otherwise
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<String>,
+    /// Where to send it, instead of where the receiver listens: the public address, through the proxy
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Runs {
+    /// How many
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    pub(super) limit: usize,
+    /// Only runs in this state
+    #[arg(long, value_name = "STATE")]
+    pub(super) state: Option<String>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The run's number
+    pub(super) run: RunId,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Log {
+    /// The run's number
+    pub(super) run: RunId,
+    /// Goes on until the run ends
+    #[arg(short, long)]
+    pub(super) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Trace {
+    /// The delivery: the id that the receiver answered, or the forge's own
+    pub(super) delivery: String,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}

@@ -1,0 +1,53 @@
+//! `hookspool runs`: the newest runs.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use hookspool_common::config::Config;
+use hookspool_common::ledger::{Run, RunState};
+use serde_json::Value;
+
+use super::view::{print_columns, print_json, run_json, shown, took};
+use super::{Exit, options, stored};
+
+pub(super) fn runs(config: &Config, options: &options::Runs) -> anyhow::Result<Exit> {
+    let state = options.state.as_deref().map(parse_state).transpose()?;
+    let mut runs = match stored::ledger(config)? {
+        // Filtering comes first, so that `-n` counts what is shown.
+        Some(ledger) => ledger.runs(if state.is_some() { usize::MAX } else { options.limit })?,
+        None => Vec::new(),
+    };
+    runs.retain(|run| state.is_none_or(|state| run.state == state));
+    runs.truncate(options.limit);
+    let mut out = io::stdout().lock();
+    if options.json {
+        print_json(&mut out, &Value::Array(runs.iter().map(run_json).collect()))?;
+    } else if runs.is_empty() {
+        writeln!(out, "no runs")?;
+    } else {
+        let heading = ["RUN", "STATE", "REPOSITORY", "JOB", "REF", "COMMIT", "QUEUED", "TOOK", ""].map(str::to_owned).to_vec();
+        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(runs.iter().map(row)).collect();
+        print_columns(&mut out, &rows)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn parse_state(text: &str) -> anyhow::Result<RunState> {
+    let known = RunState::ALL.map(RunState::as_str);
+    let state = RunState::ALL.into_iter().find(|state| state.as_str() == text);
+    state.with_context(|| format!("there is no state {text:?}; the states are: {}", known.join(", ")))
+}
+
+fn row(run: &Run) -> Vec<String> {
+    vec![
+        run.id.to_string(),
+        run.state.to_string(),
+        run.repository.path().to_owned(),
+        run.job.to_string(),
+        run.reference.as_ref().map_or_else(|| "-".to_owned(), |reference| shown(reference.short())),
+        run.sha.as_ref().map_or("-", |sha| sha.short()).to_owned(),
+        run.queued_at.to_string().chars().take("2026-01-01T00:00:00".len()).collect::<String>() + "Z",
+        took(run.started_at, run.ended_at),
+        run.reason.as_deref().map(shown).unwrap_or_default(),
+    ]
+}

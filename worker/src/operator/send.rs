@@ -1,0 +1,96 @@
+//! `hookspool send`: a signed test delivery, to see that everything between here and the mail works.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use hookspool_common::config::{Config, Listen, Repository, Source};
+use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::git_name::{RefName, Sha};
+use hookspool_common::repository_name::RepositoryName;
+use hookspool_common::secrets::SecretStore;
+
+use super::explain::read_body;
+use super::github_delivery::{PushedCommit, PushedRef, push_body};
+use super::post::post;
+use super::{Exit, options};
+use crate::git;
+
+pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
+    let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
+    let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
+    let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
+    let (event, body) = what(options, repository)?;
+    let url = match &options.url {
+        Some(url) => url.clone(),
+        None => local_url(config, source)?,
+    };
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let secret_name = source.secrets.first().with_context(|| format!("source `{source_name}` has no secret"))?;
+    let secret = SecretStore::of_receiver(config.directory(), credentials).read(secret_name)?;
+    let id = options.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let headers = headers_of_a_delivery(source.provider, &event, &id, &body, &secret);
+    let answer = post(&url, &headers, &body)?;
+    writeln!(io::stdout().lock(), "{} {}", answer.status, answer.body.trim_end())?;
+    Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })
+}
+
+fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Repository> {
+    let name: RepositoryName = name.parse()?;
+    let found = config.repositories.iter().find(|repository| repository.name == name);
+    found.with_context(|| format!("{name} is not in the configuration"))
+}
+
+/// The event's name and the body.
+fn what(options: &options::Send, repository: Option<&Repository>) -> anyhow::Result<(String, Vec<u8>)> {
+    if let Some(repository) = repository {
+        return Ok(("push".to_owned(), present_push(options, repository)?));
+    }
+    let body = match &options.body {
+        Some(file) => read_body(file)?,
+        None if options.event == "ping" => br#"{"zen":"Hookspool asks whether anybody listens.","hook_id":1}"#.to_vec(),
+        None => bail!("an event `{}` needs a --body", options.event),
+    };
+    Ok((options.event.clone(), body))
+}
+
+/// A push that tells of what is on the ref now, so that it is there when the run looks.
+fn present_push(options: &options::Send, repository: &Repository) -> anyhow::Result<Vec<u8>> {
+    let wanted = options.reference.as_deref().unwrap_or("HEAD");
+    let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
+    let said = git_ls_remote(repository, &full)?;
+    let symbolic = said.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix(&format!("\t{full}")));
+    let reference: RefName = symbolic.unwrap_or(&full).parse()?;
+    let sha = said.lines().find_map(|line| line.strip_suffix(&format!("\t{full}"))?.parse::<Sha>().ok());
+    let sha = sha.with_context(|| format!("{} has no {full}", repository.clone))?;
+    let address = options.pusher.clone().unwrap_or_else(|| "noreply@github.com".to_owned());
+    let commit = PushedCommit { sha: sha.clone(), message: "Sent by hand with `hookspool send`".to_owned(), paths: None };
+    Ok(push_body(&PushedRef {
+        repository: &repository.name,
+        reference: &reference,
+        before: None,
+        after: &sha,
+        forced: false,
+        pusher: ("hookspool", &address),
+        commits: &[commit],
+    }))
+}
+
+fn git_ls_remote(repository: &Repository, reference: &str) -> anyhow::Result<String> {
+    let remote = git::Remote { address: repository.clone.clone(), ..git::Remote::default() };
+    let (succeeded, said) =
+        git::ask_remote(Path::new("/"), &remote, &["ls-remote", "--symref", "--", &repository.clone, reference])?;
+    ensure!(succeeded, "git cannot reach {}; as whoever runs this: git ls-remote {}", repository.clone, repository.clone);
+    Ok(said)
+}
+
+fn local_url(config: &Config, source: &Source) -> anyhow::Result<String> {
+    // Every provider so far takes HTTP; the match makes the next one think about it.
+    let Provider::Github = source.provider;
+    match &config.receiver.listen {
+        Listen::Tcp(address) if address.port() != 0 => Ok(format!("http://{address}{}", source.path)),
+        other => {
+            bail!("the receiver listens on {other}, which has no URL; name the proxy's with --url https://HOST{}", source.path)
+        }
+    }
+}

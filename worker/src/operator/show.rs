@@ -1,0 +1,112 @@
+//! `hookspool show N`: one run, with its steps, deliveries and mails.
+
+use std::io::{self, Write};
+
+use hookspool_common::config::Config;
+use hookspool_common::ledger::{KnownDelivery, Ledger, Notice, Run, StepRecord};
+use hookspool_common::names::RunId;
+use serde_json::{Value, json};
+
+use super::view::{
+    delivery_json, duration_text, notice_json, notice_text, print_columns, print_json, run_json, shown, step_json, took,
+};
+use super::{Exit, options, stored};
+use crate::folders::Folders;
+use crate::journal;
+
+/// Everything about one run.
+pub(super) struct Shown {
+    pub(super) run: Run,
+    pub(super) steps: Vec<StepRecord>,
+    pub(super) deliveries: Vec<KnownDelivery>,
+    pub(super) notices: Vec<Notice>,
+    log: std::path::PathBuf,
+}
+
+impl Shown {
+    pub(super) fn of(ledger: &dyn Ledger, folders: &Folders, run: Run) -> anyhow::Result<Self> {
+        // The ledger learns of the steps with the outcome; until then the journal has them.
+        let steps = if run.state.is_final() { ledger.steps(run.id)? } else { journal::read(&folders.run(run.id)).steps };
+        let (deliveries, notices) = (ledger.deliveries_of(run.id)?, ledger.notices_of(run.id)?);
+        Ok(Self { steps, deliveries, notices, log: folders.log(run.id), run })
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let mut json = run_json(&self.run);
+        json["steps"] = self.steps.iter().map(step_json).collect();
+        json["deliveries"] = self.deliveries.iter().map(delivery_json).collect();
+        json["mails"] = self.notices.iter().map(notice_json).collect();
+        json["log"] = json!(self.log);
+        json["event"] = json!(self.run.event);
+        json
+    }
+}
+
+pub(super) fn show(config: &Config, options: &options::Show) -> anyhow::Result<Exit> {
+    let folders = Folders::new(&config.paths);
+    let ledger = stored::ledger(config)?;
+    let run = match &ledger {
+        Some(ledger) => ledger.run(options.run)?,
+        None => None,
+    };
+    let (Some(ledger), Some(run)) = (ledger, run) else { return Ok(no_such_run(options.run)) };
+    let shown = Shown::of(&*ledger, &folders, run)?;
+    let mut out = io::stdout().lock();
+    if options.json {
+        print_json(&mut out, &shown.json())?;
+    } else {
+        print(&mut out, &shown)?;
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) fn no_such_run(run: RunId) -> Exit {
+    eprintln!("hookspool: there is no run {run}; `hookspool runs` lists them");
+    Exit::NotFound
+}
+
+fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
+    let run = &shown.run;
+    let event = &run.event;
+    let mut facts = vec![
+        vec!["run".to_owned(), run.id.to_string()],
+        vec!["state".to_owned(), run.state.to_string()],
+        vec!["repository".to_owned(), run.repository.to_string()],
+        vec!["job".to_owned(), run.job.to_string()],
+        vec!["event".to_owned(), event.kind.as_str().to_owned()],
+    ];
+    let mut fact =
+        |name: &str, value: Option<String>| facts.extend(value.map(|value| vec![name.to_owned(), self::shown(&value)]));
+    fact("reason", run.reason.clone());
+    fact("ref", run.reference.as_ref().map(ToString::to_string));
+    fact("commit", run.sha.as_ref().map(ToString::to_string));
+    fact("pusher", event.pusher.login.clone().or_else(|| event.pusher.name.clone()));
+    fact("queued", Some(run.queued_at.to_string()));
+    fact("started", run.started_at.map(|at| at.to_string()));
+    fact("ended", run.ended_at.map(|at| at.to_string()));
+    fact("log", Some(shown.log.display().to_string()));
+    print_columns(out, &facts)?;
+    if !shown.steps.is_empty() {
+        writeln!(out, "\nsteps")?;
+        let row = |step: &StepRecord| {
+            let result = step.result.as_ref().map_or_else(|| "…".to_owned(), |result| self::shown(&result.to_string()));
+            vec![format!("  {}", step.name), took(Some(step.started_at), step.ended_at), result]
+        };
+        print_columns(out, &shown.steps.iter().map(row).collect::<Vec<_>>())?;
+    }
+    writeln!(out, "\ndeliveries")?;
+    for delivery in &shown.deliveries {
+        let id = delivery.provider_id.as_deref().map(|id| format!(" ({})", self::shown(id))).unwrap_or_default();
+        writeln!(out, "  {}{id} received {}", delivery.id, delivery.received_at)?;
+    }
+    if !shown.notices.is_empty() {
+        writeln!(out, "\nmails")?;
+    }
+    for notice in &shown.notices {
+        writeln!(out, "  {}", notice_text(notice))?;
+    }
+    if let Some(ended_at) = run.ended_at {
+        writeln!(out, "\nfrom queued to ended: {}", duration_text(ended_at.since(run.queued_at)))?;
+    }
+    Ok(())
+}

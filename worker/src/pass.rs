@@ -1,0 +1,156 @@
+//! One look at everything: import, reap, start, send; again while something changed; then gone.
+//!
+//! Level-triggered: each look reads what is there. Whoever calls, and how often, makes no difference but in time.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use hookspool_common::clock::Clock;
+use hookspool_common::config::{Config, OnNew};
+use hookspool_common::ledger::{Ledger, Run, SqliteLedger};
+use hookspool_common::names::RunId;
+use hookspool_common::secrets::SecretStore;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::alive::try_lock;
+use crate::folders::Folders;
+use crate::import::import;
+use crate::outbox::send_due;
+use crate::reap::reap;
+use crate::runner::CLAIMED;
+
+/// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
+#[derive(Debug)]
+struct PassLock {
+    _file: File,
+    mark: PathBuf,
+}
+
+impl PassLock {
+    fn take(folders: &Folders) -> io::Result<Option<Self>> {
+        let held = try_lock(&folders.pass_lock())?;
+        Ok(held.map(|file| Self { _file: file, mark: folders.pass_mark() }))
+    }
+
+    /// Whether another pass came meanwhile; asked once for each mark.
+    fn take_mark(&self) -> bool {
+        fs::remove_file(&self.mark).is_ok()
+    }
+}
+
+/// Does what there is to do, then returns. When another pass is at it, that one looks once more instead.
+///
+/// # Errors
+/// What could not be done, after everything else was.
+pub fn pass(config: &Config, credentials: Option<PathBuf>, clock: &dyn Clock) -> anyhow::Result<()> {
+    let folders = Folders::new(&config.paths);
+    folders.make()?;
+    let mut outcome = Ok(());
+    loop {
+        let Some(lock) = PassLock::take(&folders).context("cannot take the pass's lock")? else {
+            File::create(folders.pass_mark()).context("cannot leave a mark for the pass that runs")?;
+            // The holder may have looked for marks for the last time just before this one.
+            match PassLock::take(&folders)? {
+                None => return outcome,
+                Some(lock) => drop(lock),
+            }
+            continue;
+        };
+        lock.take_mark();
+        outcome = look_at_everything(config, &folders, credentials.clone(), clock, &lock);
+        drop(lock);
+        if !folders.pass_mark().exists() {
+            return outcome;
+        }
+    }
+}
+
+fn look_at_everything(
+    config: &Config,
+    folders: &Folders,
+    credentials: Option<PathBuf>,
+    clock: &dyn Clock,
+    lock: &PassLock,
+) -> anyhow::Result<()> {
+    let mut ledger = SqliteLedger::open(&folders.ledger())?;
+    let secrets = SecretStore::of_worker(config.directory(), credentials);
+    loop {
+        // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
+        let imported = import(config, &mut ledger, clock);
+        let reaped = reap(config, &mut ledger, folders, clock)?;
+        cancel_for_newcomers(config, &ledger, folders)?;
+        let started = start_runs(config, &ledger)?;
+        let sent = send_due(config, &mut ledger, &secrets, clock)?;
+        let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
+        if !changed {
+            return imported.map(drop);
+        }
+    }
+}
+
+/// Starts what lanes and slots allow. Whether any runner claimed its run.
+fn start_runs(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<bool> {
+    let slots = usize::try_from(config.worker.slots).unwrap_or(usize::MAX);
+    let free = slots.saturating_sub(ledger.running()?.len());
+    let mut started = false;
+    for run in ledger.startable(free)? {
+        match start_runner(config, run) {
+            Ok(claimed) => started |= claimed,
+            Err(error) => tracing::error!(%run, error = format!("{error:#}"), "cannot start a runner"),
+        }
+    }
+    Ok(started)
+}
+
+/// Starts a runner and waits until it holds its run, so that a slot is counted before the next is given away.
+fn start_runner(config: &Config, run: RunId) -> anyhow::Result<bool> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("runner").arg(run.to_string()).arg("--config").arg(&config.file).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    // A runner outlives the pass, and must not hold open the pipe on which cron waits for its end.
+    if std::env::var_os("JOURNAL_STREAM").is_none() {
+        command.stderr(worker_log(config)?);
+    }
+    let mut runner = command.spawn().with_context(|| format!("cannot start the runner of run {run}"))?;
+    let mut said = vec![0; CLAIMED.len()];
+    let claimed = runner.stdout.take().is_some_and(|mut stdout| stdout.read_exact(&mut said).is_ok());
+    Ok(claimed && said == CLAIMED.as_bytes())
+}
+
+/// Where runners say what concerns the operator, when systemd's journal does not listen.
+fn worker_log(config: &Config) -> anyhow::Result<File> {
+    let path = config.paths.logs.join("worker.log");
+    File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Ends running runs for a newcomer of their lane whose job says `cancel-running`. Derived anew by each pass, so that a
+/// pass that dies forgets nothing.
+fn cancel_for_newcomers(config: &Config, ledger: &dyn Ledger, folders: &Folders) -> anyhow::Result<()> {
+    for running in ledger.running()? {
+        let newcomers = ledger.queued_in(&running.lane)?;
+        if newcomers.iter().any(|newcomer| cancels_running(config, newcomer)) {
+            cancel(folders, &running);
+        }
+    }
+    Ok(())
+}
+
+fn cancels_running(config: &Config, run: &Run) -> bool {
+    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job));
+    job.is_some_and(|job| job.lane.on_new == OnNew::CancelRunning)
+}
+
+/// Asks a runner to end its run. Its pid stands in its lock file, and is its own while the lock is held.
+fn cancel(folders: &Folders, run: &Run) {
+    let lock = folders.run(run.id).join("alive");
+    let pid = fs::read_to_string(&lock).ok().and_then(|pid| pid.trim().parse::<i32>().ok()).filter(|pid| *pid > 1);
+    let is_held = try_lock(&lock).is_ok_and(|lock| lock.is_none());
+    if let Some(pid) = pid.filter(|_| is_held) {
+        tracing::info!(run = %run.id, "cancelling for a newer run of its lane");
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+}

@@ -1,0 +1,73 @@
+//! Runs whose runner died: its lock is free, so nobody else can end them.
+//!
+//! What the journal says is kept: a runner that died after its last step but before its commit loses nothing.
+
+use hookspool_common::clock::Clock;
+use hookspool_common::config::Config;
+use hookspool_common::ledger::{Ledger, Outcome, Run};
+
+use crate::alive::Alive;
+use crate::folders::Folders;
+use crate::journal::{self, Told};
+use crate::output;
+use crate::process::{Containment, kill_marked};
+use crate::report::{Ending, OUTPUT_END_BYTES, clean_up, conclude};
+
+/// Ends every running run whose runner is dead, and removes what ended runs left behind. Whether there was any.
+///
+/// # Errors
+/// When ledger or folders cannot be used.
+pub fn reap(config: &Config, ledger: &mut dyn Ledger, folders: &Folders, clock: &dyn Clock) -> anyhow::Result<bool> {
+    let mut reaped = false;
+    for run in ledger.running()? {
+        let Some(lock) = Alive::take(folders, run.id)? else { continue };
+        // Its runner may have ended it between the two looks.
+        if ledger.run(run.id)?.is_some_and(|run| run.state.is_final()) {
+            continue;
+        }
+        end_what_is_left(folders, &run);
+        let ending = ending_of(folders, &run);
+        tracing::warn!(run = %run.id, outcome = %ending.outcome.state(), "the run's runner died");
+        conclude(config, ledger, folders, &lock, &ending, clock.now())?;
+        clean_up(folders, &lock);
+        reaped = true;
+    }
+    sweep(ledger, folders)?;
+    Ok(reaped)
+}
+
+/// Nothing that the dead runner's steps started goes on.
+fn end_what_is_left(folders: &Folders, run: &Run) {
+    if let Some(containment) = Containment::left_by(folders.state(), run.id) {
+        containment.end();
+    }
+    let killed = kill_marked(&folders.event_file(run.id));
+    if killed > 0 {
+        tracing::warn!(run = %run.id, killed, "killed what the dead runner left running");
+    }
+}
+
+fn ending_of(folders: &Folders, run: &Run) -> Ending {
+    let Told { steps, outcome } = journal::read(&folders.run(run.id));
+    let interrupted = || {
+        let doing = match steps.last() {
+            Some(step) if step.ended_at.is_none() => format!("while `{}` ran", step.name),
+            Some(step) => format!("after `{}`", step.name),
+            None => "before its first step".to_owned(),
+        };
+        Outcome::Interrupted(format!("the runner died {doing}"))
+    };
+    let outcome = outcome.unwrap_or_else(interrupted);
+    Ending { outcome, output_end: output::end_of(&folders.log(run.id), OUTPUT_END_BYTES), steps }
+}
+
+/// Removes the folders of runs that ended: their runner died between its commit and its cleaning up.
+fn sweep(ledger: &dyn Ledger, folders: &Folders) -> anyhow::Result<()> {
+    for id in folders.runs_with_folders()? {
+        let is_over = ledger.run(id)?.is_none_or(|run| run.state.is_final());
+        if is_over && let Some(lock) = Alive::take(folders, id)? {
+            clean_up(folders, &lock);
+        }
+    }
+    Ok(())
+}

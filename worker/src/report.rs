@@ -1,0 +1,94 @@
+//! The end of a run: its outcome, its steps and the notices of it become one transaction of the ledger, and its folders
+//! go. A runner does this for itself; a pass does it for a runner that died.
+
+use std::time::Duration;
+
+use hookspool_common::clock::Instant;
+use hookspool_common::config::{Config, DEFAULT_PATH, Notify};
+use hookspool_common::ledger::{Ledger, LedgerError, NewNotice, Outcome, Run, RunState, StepRecord};
+use std::path::Path;
+
+use crate::alive::Alive;
+use crate::folders::{Folders, remove_tree};
+use crate::mail::{self, Before, Story};
+
+/// How much of the failing step's output a mail is made from.
+pub const OUTPUT_END_BYTES: u64 = 16 * 1024;
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The steps, in order.
+    pub steps: Vec<StepRecord>,
+    /// The end of the failing step's output.
+    pub output_end: String,
+}
+
+/// Writes the ending down, with the notices that it asks for. The lock shows that nobody else may.
+///
+/// # Errors
+/// [`LedgerError`] when nothing was written; the run is then still running, and a later pass ends it.
+pub fn conclude(
+    config: &Config,
+    ledger: &mut dyn Ledger,
+    folders: &Folders,
+    lock: &Alive,
+    ending: &Ending,
+    now: Instant,
+) -> Result<(), LedgerError> {
+    let unexpected = LedgerError::Unexpected { run: lock.run(), expected: "running" };
+    let run = ledger.run(lock.run())?.ok_or(unexpected)?;
+    let notices = notices(config, ledger, folders, &run, ending, now)?;
+    ledger.finish(run.id, &ending.outcome, &ending.steps, &notices, now)?;
+    tracing::info!(run = %run.id, repository = %run.repository, job = %run.job, state = %ending.outcome.state(),
+        reason = ending.outcome.reason().unwrap_or("-"), mails = notices.len(), "run ended");
+    Ok(())
+}
+
+/// Removes what a run needed only while it ran. Its log stays.
+pub fn clean_up(folders: &Folders, lock: &Alive) {
+    for folder in [folders.work(lock.run()), folders.run(lock.run())] {
+        if let Err(error) = remove_tree(&folder) {
+            tracing::warn!(run = %lock.run(), folder = %folder.display(), %error, "cannot remove a run's folder");
+        }
+    }
+}
+
+fn notices(
+    config: &Config,
+    ledger: &dyn Ledger,
+    folders: &Folders,
+    run: &Run,
+    ending: &Ending,
+    now: Instant,
+) -> Result<Vec<NewNotice>, LedgerError> {
+    let Some(mail) = &config.mail else { return Ok(Vec::new()) };
+    let before = match ledger.previous(&run.repository, &run.job, run.reference.as_ref(), run.id)?.map(|run| run.state) {
+        None => Before::None,
+        Some(RunState::Succeeded) => Before::Succeeded,
+        Some(_) => Before::Broken,
+    };
+    let last_told = ledger.last_told(&run.repository, &run.job, run.reference.as_ref())?;
+    let since_last_told = last_told.map(|told| Duration::from_millis(now.since(told)));
+    // A job that is gone from the configuration has told the pusher by default.
+    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job));
+    let has_run = |phase: &str| ending.steps.iter().any(|step| step.name == phase);
+    let phases = job.iter().flat_map(|job| &job.steps).map(|step| step.phase.as_str());
+    let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
+    let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
+    let log_path = folders.log(run.id);
+    let story = Story {
+        run,
+        outcome: &ending.outcome,
+        steps: &ending.steps,
+        not_run: &not_run,
+        ended_at: now,
+        output_end: &ending.output_end,
+        before,
+        log_path: &log_path,
+        config_path: Some(config.file.as_path()).filter(|file| *file != Path::new(DEFAULT_PATH)),
+    };
+    Ok(mail::notices(mail, &notify, &story, since_last_told))
+}
