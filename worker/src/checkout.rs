@@ -162,7 +162,9 @@ fn remove_stale_locks(folder: &Path) -> io::Result<()> {
 fn fetch(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote) -> Result<(), Checkout> {
     let failed = |error: io::Error| Checkout::Failed(ProcessResult::NotStarted(format!("{}: {error}", mirror.display())));
     make_folder(mirror, 0o700).map_err(failed)?;
-    tools.git(mirror, None, None, &["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."])?;
+    if !mirror.join("HEAD").exists() {
+        tools.git(mirror, None, None, &["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."])?;
+    }
     let refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
     let options =
         ["fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-recurse-submodules", "--"];

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Started { step: String, at: Instant },
+    Started { step: String, at: Instant, log_at: u64 },
     Ended { at: Instant, result: ProcessResult },
     Outcome(Outcome),
 }
@@ -30,6 +30,8 @@ pub struct Journal {
 pub struct Told {
     /// The steps so far. The last may not have ended.
     pub steps: Vec<StepRecord>,
+    /// Where in the run's log the output of the last step begins.
+    pub log_at: u64,
     /// The outcome, when the runner came that far.
     pub outcome: Option<Outcome>,
 }
@@ -47,12 +49,12 @@ impl Journal {
         File::create(path(run_folder)).map(|file| Self { file })
     }
 
-    /// A step begins.
+    /// A step begins, and its output at byte `log_at` of the run's log.
     ///
     /// # Errors
     /// What the system said; then the step must not begin.
-    pub fn started(&mut self, step: &str, at: Instant) -> io::Result<()> {
-        self.write(&Line::Started { step: step.to_owned(), at })
+    pub fn started(&mut self, step: &str, at: Instant, log_at: u64) -> io::Result<()> {
+        self.write(&Line::Started { step: step.to_owned(), at, log_at })
     }
 
     /// The step that began last has ended.
@@ -86,7 +88,8 @@ pub fn read(run_folder: &Path) -> Told {
     let mut told = Told::default();
     for line in text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok()) {
         match line {
-            Line::Started { step, at } => {
+            Line::Started { step, at, log_at } => {
+                told.log_at = log_at;
                 told.steps.push(StepRecord { name: step, started_at: at, ended_at: None, result: None })
             }
             Line::Ended { at, result } => {
@@ -111,13 +114,13 @@ mod tests {
     fn a_journal_says_what_was_going_on_when_it_was_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::begin(folder.path()).unwrap();
-        journal.started("build", NOW).unwrap();
+        journal.started("build", NOW, 0).unwrap();
         journal.ended(NOW.plus_millis(5), &ProcessResult::Exited(0)).unwrap();
-        journal.started("test", NOW).unwrap();
+        journal.started("test", NOW, 70).unwrap();
         fs::OpenOptions::new().append(true).open(path(folder.path())).unwrap().write_all(b"{\"ended\":{\"at\"").unwrap();
         let told = read(folder.path());
         let names: Vec<_> = told.steps.iter().map(|step| (step.name.as_str(), step.ended_at.is_some())).collect();
-        assert_eq!((names, told.outcome), (vec![("build", true), ("test", false)], None));
+        assert_eq!((names, told.outcome, told.log_at), (vec![("build", true), ("test", false)], None, 70));
     }
 
     #[test]

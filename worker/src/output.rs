@@ -16,6 +16,7 @@ pub const KEPT_END_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct RunLog {
     file: File,
+    position: u64,
     written: usize,
     limit: usize,
     failed: Option<io::Error>,
@@ -29,12 +30,18 @@ impl RunLog {
     pub fn create(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let file = File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
-        Ok(Self { file, written: 0, limit: MAX_LOG_BYTES, failed: None })
+        Ok(Self { file, position: 0, written: 0, limit: MAX_LOG_BYTES, failed: None })
     }
 
     /// A line of Hookspool's own.
     pub fn note(&mut self, line: &str) {
         self.write(format!("[hookspool] {line}\n").as_bytes());
+    }
+
+    /// How many bytes the log has: where what comes next will begin.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
     }
 
     /// Begins a step's output.
@@ -51,6 +58,7 @@ impl RunLog {
     fn write(&mut self, bytes: &[u8]) {
         if self.failed.is_none() {
             self.failed = self.file.write_all(bytes).err();
+            self.position += bytes.len() as u64;
         }
     }
 }
@@ -136,16 +144,17 @@ fn incomplete_end(bytes: &[u8]) -> usize {
     0
 }
 
-/// The last `limit` bytes of a log, from the beginning of a line.
+/// What a log says from byte `from` on, of it the last `limit` bytes from the beginning of a line.
 #[must_use]
-pub fn end_of(path: &Path, limit: u64) -> String {
+pub fn end_of(path: &Path, from: u64, limit: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
+        let start = from.max(length.saturating_sub(limit));
+        file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
         file.take(limit).read_to_end(&mut bytes)?;
-        let first_line = if length > limit { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) } else { 0 };
+        let first_line = if start > from { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) } else { 0 };
         Ok(bytes.split_off(first_line))
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
@@ -196,8 +205,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(end_of(&path, 8), "three\n");
-        assert_eq!(end_of(&path, 100), "one\ntwo\nthree\n");
-        assert_eq!(end_of(&folder.path().join("absent"), 100), "");
+        assert_eq!(end_of(&path, 0, 8), "three\n");
+        assert_eq!(end_of(&path, 0, 100), "one\ntwo\nthree\n");
+        assert_eq!(end_of(&path, 5, 100), "wo\nthree\n");
+        assert_eq!(end_of(&folder.path().join("absent"), 0, 100), "");
     }
 }

@@ -48,7 +48,7 @@ fn end_what_is_left(folders: &Folders, run: &Run) {
 }
 
 fn ending_of(folders: &Folders, run: &Run) -> Ending {
-    let Told { steps, outcome } = journal::read(&folders.run(run.id));
+    let Told { steps, outcome, log_at } = journal::read(&folders.run(run.id));
     let interrupted = || {
         let doing = match steps.last() {
             Some(step) if step.ended_at.is_none() => format!("while `{}` ran", step.name),
@@ -58,7 +58,7 @@ fn ending_of(folders: &Folders, run: &Run) -> Ending {
         Outcome::Interrupted(format!("the runner died {doing}"))
     };
     let outcome = outcome.unwrap_or_else(interrupted);
-    Ending { outcome, output_end: output::end_of(&folders.log(run.id), OUTPUT_END_BYTES), steps }
+    Ending { outcome, output_end: output::end_of(&folders.log(run.id), log_at, OUTPUT_END_BYTES), steps }
 }
 
 /// Removes the folders of runs that ended: their runner died between its commit and its cleaning up.

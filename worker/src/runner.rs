@@ -77,6 +77,8 @@ struct Work<'a> {
     journal: Journal,
     log: RunLog,
     steps: Vec<StepRecord>,
+    /// Where in the log the present step's output begins.
+    step_log_at: u64,
     /// The end of the first failing step's output.
     output_end: Option<String>,
 }
@@ -108,6 +110,7 @@ impl<'a> Work<'a> {
             journal: Journal::begin(&folders.run(run.id)).context("cannot begin the journal")?,
             log: RunLog::create(&log_path).with_context(|| format!("cannot make the log {}", log_path.display()))?,
             steps: Vec::new(),
+            step_log_at: 0,
             output_end: None,
         })
     }
@@ -130,8 +133,7 @@ impl<'a> Work<'a> {
             tracing::error!(run = %self.run.id, %error, "cannot write the run's log");
         }
         self.supervisor.end();
-        let output_end = self.output_end.unwrap_or_else(|| output::end_of(&self.folders.log(self.run.id), OUTPUT_END_BYTES));
-        Ending { outcome, steps: self.steps, output_end }
+        Ending { outcome, steps: self.steps, output_end: self.output_end.unwrap_or_default() }
     }
 
     fn all_steps(&mut self, ledger: &mut dyn Ledger) -> anyhow::Result<Outcome> {
@@ -192,8 +194,8 @@ impl<'a> Work<'a> {
         let deploy_key = repository.deploy_key.as_ref().map(|name| self.secrets.path(name)).transpose()?;
         let known_hosts = Some(self.config.directory().join("known_hosts"));
         let remote = Remote { address: repository.clone.clone(), deploy_key, known_hosts };
-        self.begin_step("checkout")?;
         self.log.note(&format!("checkout: {} from {}", described(&self.run), repository.clone));
+        self.begin_step("checkout")?;
         let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks };
         let checkout = check_out(&mut tools, self.folders, repository, job, &self.run, &remote, account)?;
         let (result, ended) = match checkout {
@@ -226,8 +228,8 @@ impl<'a> Work<'a> {
 
     fn step(&mut self, setting: &Setting<'_>, step: &Step, account: &Account, so_far: &Outcome) -> anyhow::Result<ProcessResult> {
         let name = step.phase.as_str();
-        self.begin_step(name)?;
         self.log.note(&format!("{name}: as user {}, at most {}", account.name, shown(step.timeout)));
+        self.begin_step(name)?;
         let work = self.folders.work(self.run.id);
         let environment = environment::of(&StepContext {
             run: &self.run,
@@ -259,14 +261,15 @@ impl<'a> Work<'a> {
                 break;
             }
         }
-        self.log.note(&format!("{name} {result}"));
         self.end_step(result.clone())?;
+        self.log.note(&format!("{name} {result}"));
         Ok(result)
     }
 
     fn begin_step(&mut self, name: &str) -> anyhow::Result<()> {
         let started_at = self.clock.now();
-        self.journal.started(name, started_at).context("cannot write the journal")?;
+        self.step_log_at = self.log.position();
+        self.journal.started(name, started_at, self.step_log_at).context("cannot write the journal")?;
         self.steps.push(StepRecord { name: name.to_owned(), started_at, ended_at: None, result: None });
         Ok(())
     }
@@ -275,7 +278,7 @@ impl<'a> Work<'a> {
         let ended_at = self.clock.now();
         self.journal.ended(ended_at, &result).context("cannot write the journal")?;
         if !result.is_success() && self.output_end.is_none() {
-            self.output_end = Some(output::end_of(&self.folders.log(self.run.id), OUTPUT_END_BYTES));
+            self.output_end = Some(output::end_of(&self.folders.log(self.run.id), self.step_log_at, OUTPUT_END_BYTES));
         }
         if let Some(step) = self.steps.last_mut() {
             step.ended_at = Some(ended_at);

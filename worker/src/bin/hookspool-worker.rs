@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use hookspool_common::clock::SystemClock;
 use hookspool_common::config::{Config, DEFAULT_PATH};
 use hookspool_common::names::RunId;
+use nix::sys::stat::{Mode, umask};
+
 use hookspool_worker::{import, logging, pass, runner};
 
 /// Runs the jobs that the receiver has accepted.
@@ -39,6 +41,8 @@ enum Command {
 fn main() -> ExitCode {
     let options = Options::parse();
     logging::begin();
+    // What the worker makes is root's alone, unless it says otherwise.
+    umask(Mode::from_bits_truncate(0o077));
     let config = match Config::load(&options.config) {
         Ok(config) => config,
         Err(problems) => {

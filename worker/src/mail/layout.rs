@@ -47,11 +47,12 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     table
 }
 
-/// A duration as people say it: `0.4 s`, `1 min 05 s`, `2 h 03 min`.
+/// A duration as people say it: `40 ms`, `1.4 s`, `1 min 05 s`, `2 h 03 min`.
 pub(super) fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
-        0..60 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
+        0 => format!("{milliseconds} ms"),
+        1..60 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
@@ -87,8 +88,9 @@ mod tests {
     #[test]
     fn durations_are_said_as_people_say_them() {
         for (milliseconds, said) in [
-            (0, "0.0 s"),
-            (449, "0.4 s"),
+            (0, "0 ms"),
+            (449, "449 ms"),
+            (1449, "1.4 s"),
             (59_999, "59.9 s"),
             (65_000, "1 min 05 s"),
             (3_599_999, "59 min 59 s"),

@@ -7,8 +7,8 @@ use hookspool_common::clock::Instant;
 use hookspool_common::config;
 use hookspool_common::ledger::{NewNotice, Run};
 use lettre::address::AddressError;
-use lettre::message::header::{ContentType, Date, HeaderName, HeaderValue, MIME_VERSION_1_0};
-use lettre::message::{Mailbox, Message};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Date, HeaderName, HeaderValue, MIME_VERSION_1_0};
+use lettre::message::{Body, Mailbox, Message};
 use lettre::{Address, error::Error as BuilderError};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +18,9 @@ use crate::harmless::one_line;
 
 /// Longest `List-Id`, in bytes (RFC 2919 section 3).
 const MAX_LIST_ID_BYTES: usize = 255;
+
+/// Longest line that may cross the network, in bytes, without its end (RFC 5322 section 2.1.1).
+const MAX_LINE_BYTES: usize = 998;
 
 /// Longest repository in a header of our own, in characters.
 const MAX_REPOSITORY: usize = 512;
@@ -69,9 +72,19 @@ pub fn compose(mail: &config::Mail, to: &str, story: &Story<'_>) -> Result<NewNo
     if let Some(list_id) = list_id {
         builder = builder.raw_header(own(HeaderName::new_from_ascii_str("List-Id"), &list_id));
     }
-    // lettre takes 7bit, quoted-printable or base64, whichever is shortest and holds.
-    let message = builder.header(MIME_VERSION_1_0).header(ContentType::TEXT_PLAIN).body(text::body(story))?;
+    let body = encoded(text::body(story));
+    let message = builder.header(MIME_VERSION_1_0).header(ContentType::TEXT_PLAIN).body(body)?;
     Ok(NewNotice { recipient: to.to_owned(), sender: mail.from.address.clone(), message_id, message: message.formatted() })
+}
+
+/// ASCII crosses the network as it is read, however long a path makes a line; for anything else lettre chooses between
+/// quoted-printable and base64. lettre itself would encode every line of more than 76 characters.
+fn encoded(text: String) -> Body {
+    if text.is_ascii() && text.lines().all(|line| line.len() <= MAX_LINE_BYTES) {
+        let lines = text.replace('\n', "\r\n").into_bytes();
+        return Body::dangerous_pre_encoded(lines, ContentTransferEncoding::SevenBit);
+    }
+    Body::new(text)
 }
 
 fn address(text: &str) -> Result<Address, ComposeError> {
