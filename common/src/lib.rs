@@ -2,6 +2,8 @@
 //!
 //! Nothing here opens a socket, starts a process or knows the wall clock by itself.
 
+#![warn(missing_docs)]
+
 pub mod clock;
 pub mod names; // ids and names that were checked once
 pub mod git_name; // refs and commits, as git allows them

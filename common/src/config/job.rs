@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::main_file::{MailAddress, read_user};
+use super::mail::MailAddress;
+use super::main_file::read_user;
 use super::problem::{Report, suggestion};
 use super::table::{Table, Value};
 use super::when::{self, Conditions};

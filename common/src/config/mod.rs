@@ -5,6 +5,7 @@
 mod address; // where the receiver listens, and networks
 mod duration;
 mod job;
+mod mail;
 mod main_file; // hookspool.toml
 mod problem; // an error with file, line, column and a suggestion
 mod repository_file; // repositories/*.toml
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 pub use address::{Listen, Network};
 pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
-pub use main_file::{Mail, MailAddress, Paths, Receiver, SmtpSecurity, Source, Transport, Worker};
+pub use mail::{Mail, MailAddress, SmtpSecurity, Transport};
+pub use main_file::{Paths, Receiver, Source, Worker};
 pub use problem::{Problem, Problems};
 pub use repository_file::Repository;
 pub use when::{Condition, Conditions};

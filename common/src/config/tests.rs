@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::config::main_file::SmtpSecurity;
 
 const MAIN: &str = r#"
 [paths]

@@ -1,0 +1,322 @@
+//! A run while it runs: checkout, then the job's steps in order, each journalled before it begins. Whatever goes wrong
+//! becomes an outcome.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hookspool_common::clock::Clock;
+use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
+use hookspool_common::ledger::{Ledger, Outcome, ProcessResult, Run, StepRecord};
+use hookspool_common::masking::{MIN_MASKED_BYTES, Masks};
+use hookspool_common::matching::why_not;
+use hookspool_common::secrets::{Secret, SecretStore};
+
+use crate::checkout::hand_over::hand_over;
+use crate::checkout::{Checkout, Tools, check_out};
+use crate::environment::{self, StepContext};
+use crate::folders::Folders;
+use crate::git::Remote;
+use crate::journal::Journal;
+use crate::output::{self, RunLog};
+use crate::process::{Account, Cancel, Containment, Launch, Supervisor};
+use crate::report::{Ending, OUTPUT_END_BYTES};
+
+/// A run while it runs.
+pub(crate) struct Work<'a> {
+    config: &'a Config,
+    folders: &'a Folders,
+    run: Run,
+    secrets: &'a SecretStore,
+    clock: &'a dyn Clock,
+    supervisor: Supervisor,
+    journal: Journal,
+    log: RunLog,
+    steps: Vec<StepRecord>,
+    /// Where in the log the present step's output begins.
+    step_log_at: u64,
+    /// The end of the first failing step's output.
+    output_end: Option<String>,
+}
+
+/// What the steps of a run have in common.
+struct Setting<'a> {
+    repository: &'a Repository,
+    job: &'a Job,
+    secrets: Vec<(String, Secret)>,
+    masks: Masks,
+}
+
+impl<'a> Work<'a> {
+    /// Makes the run's journal and log, and takes over the signals of this process.
+    ///
+    /// # Errors
+    /// When one of these cannot be had.
+    pub(crate) fn begin(
+        config: &'a Config,
+        folders: &'a Folders,
+        run: &Run,
+        secrets: &'a SecretStore,
+        clock: &'a dyn Clock,
+    ) -> anyhow::Result<Self> {
+        let log_path = folders.log(run.id);
+        Ok(Self {
+            config,
+            folders,
+            run: run.clone(),
+            secrets,
+            clock,
+            supervisor: Supervisor::new(Containment::make(folders.state(), run.id)).context("cannot watch over children")?,
+            journal: Journal::begin(&folders.run(run.id)).context("cannot begin the journal")?,
+            log: RunLog::create(&log_path).with_context(|| format!("cannot make the log {}", log_path.display()))?,
+            steps: Vec::new(),
+            step_log_at: 0,
+            output_end: None,
+        })
+    }
+
+    /// The whole run. Whatever goes wrong becomes an outcome.
+    pub(crate) fn execute(mut self, ledger: &mut dyn Ledger) -> Ending {
+        let outcome = match self.all_steps(ledger) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.log.note(&format!("{error:#}"));
+                Outcome::Failed(format!("{error:#}"))
+            }
+        };
+        let said = outcome.reason().map_or_else(|| "succeeded".to_owned(), |why| format!("{}: {why}", outcome.state()));
+        self.log.note(&format!("run {} {said}", self.run.id));
+        if let Err(error) = self.journal.outcome(&outcome) {
+            tracing::error!(run = %self.run.id, %error, "cannot write the journal");
+        }
+        if let Some(error) = self.log.failure() {
+            tracing::error!(run = %self.run.id, %error, "cannot write the run's log");
+        }
+        self.supervisor.end();
+        Ending { outcome, steps: self.steps, output_end: self.output_end.unwrap_or_default() }
+    }
+
+    fn all_steps(&mut self, ledger: &mut dyn Ledger) -> anyhow::Result<Outcome> {
+        let (repository, job) = match find_job(self.config, &self.run) {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        self.log.note(&format!("run {}: job `{}` of {} for {}", self.run.id, job.name, repository.name, described(&self.run)));
+        let user = job.user.as_deref().unwrap_or(&self.config.worker.user);
+        let account = account(user, job.user.is_some())?;
+        let no_masks = Masks::new([]);
+        let from_fork = match self.check_out(ledger, repository, job, &account, &no_masks)? {
+            Ok(from_fork) => from_fork,
+            Err(outcome) => return Ok(outcome),
+        };
+        let secrets = if from_fork { Vec::new() } else { read_secrets(self.secrets, job)? };
+        let masks = Masks::new(secrets.iter().map(|(_, secret)| secret));
+        let setting = Setting { repository, job, secrets, masks };
+        self.write_event(&account)?;
+        self.job_steps(&setting, account)
+    }
+
+    /// Build, test and deploy until one fails, then `always`.
+    fn job_steps(&mut self, setting: &Setting<'_>, account: Account) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome::Succeeded;
+        let mut owner = account.clone();
+        for step in &setting.job.steps {
+            let is_last = step.phase == Phase::Always;
+            if outcome != Outcome::Succeeded && !is_last {
+                continue;
+            }
+            let runs_as = match &step.user {
+                Some(name) => self::account(name, true)?,
+                None => account.clone(),
+            };
+            hand_over(&self.folders.work(self.run.id), owner.uid, &runs_as)
+                .context("cannot give the workspace to the step's user")?;
+            if !runs_as.is_root() {
+                owner = runs_as.clone();
+            }
+            let result = self.step(setting, step, &runs_as, &outcome)?;
+            if outcome == Outcome::Succeeded {
+                outcome = outcome_of(step.phase.as_str(), &result);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Whether the commit is a fork's, or the outcome that ends the run here.
+    fn check_out(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        repository: &Repository,
+        job: &Job,
+        account: &Account,
+        masks: &Masks,
+    ) -> anyhow::Result<Result<bool, Outcome>> {
+        let deploy_key = repository.deploy_key.as_ref().map(|name| self.secrets.path(name)).transpose()?;
+        let known_hosts = Some(self.config.directory().join("known_hosts"));
+        let remote = Remote { address: repository.clone.clone(), deploy_key, known_hosts };
+        self.log.note(&format!("checkout: {} from {}", described(&self.run), repository.clone));
+        self.begin_step("checkout")?;
+        let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks };
+        let checkout = check_out(&mut tools, self.folders, repository, job, &self.run, &remote, account)?;
+        let (result, ended) = match checkout {
+            Checkout::Ready { sha, from_fork } => {
+                self.log.note(&format!("checkout: the workspace is at {sha}"));
+                if self.run.sha.is_none() && !self.run.event.kind.is_deletion() {
+                    ledger.resolve(self.run.id, &sha)?;
+                }
+                self.run.sha = Some(sha);
+                (ProcessResult::Exited(0), Ok(from_fork))
+            }
+            Checkout::Refused(why) => (ProcessResult::NotStarted(why.clone()), Err(Outcome::Refused(why))),
+            Checkout::Failed(result) => {
+                let outcome = outcome_of("checkout", &result);
+                (result, Err(outcome))
+            }
+        };
+        self.end_step(result)?;
+        Ok(ended)
+    }
+
+    fn write_event(&self, account: &Account) -> anyhow::Result<()> {
+        let path = self.folders.event_file(self.run.id);
+        let write = || -> std::io::Result<()> {
+            std::fs::write(&path, serde_json::to_vec_pretty(&self.run.event)?)?;
+            hand_over(&self.folders.work(self.run.id), nix::unistd::geteuid(), account)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn step(&mut self, setting: &Setting<'_>, step: &Step, account: &Account, so_far: &Outcome) -> anyhow::Result<ProcessResult> {
+        let name = step.phase.as_str();
+        self.log.note(&format!("{name}: as user {}, at most {}", account.name, shown(step.timeout)));
+        self.begin_step(name)?;
+        let work = self.folders.work(self.run.id);
+        let environment = environment::of(&StepContext {
+            run: &self.run,
+            repository: setting.repository,
+            phase: step.phase,
+            outcome: so_far,
+            work: &work,
+            event_file: &self.folders.event_file(self.run.id),
+            account,
+            domain: self.config.worker.domain.as_deref(),
+            secrets: &setting.secrets,
+        });
+        let cancel = if step.phase == Phase::Always { Cancel::Waits } else { Cancel::Ends };
+        let deadline = Instant::now() + step.timeout;
+        let mut result = ProcessResult::Exited(0);
+        for mut launch in launches(&step.commands, &work.join("src")) {
+            for (variable, value) in &environment {
+                launch = launch.env(variable, OsString::from_vec(value.clone()));
+            }
+            let mut output = self.log.step(&setting.masks);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ended = self.supervisor.run(&launch.account(account.clone()), left, cancel, &mut |chunk| output.push(chunk));
+            output.finish();
+            if ended.left_behind > 0 {
+                self.log.note(&format!("{name}: killed {} processes that it left running", ended.left_behind));
+            }
+            result = ended.result;
+            if !result.is_success() {
+                break;
+            }
+        }
+        self.end_step(result.clone())?;
+        self.log.note(&format!("{name} {result}"));
+        Ok(result)
+    }
+
+    fn begin_step(&mut self, name: &str) -> anyhow::Result<()> {
+        let started_at = self.clock.now();
+        self.step_log_at = self.log.position();
+        self.journal.started(name, started_at, self.step_log_at).context("cannot write the journal")?;
+        self.steps.push(StepRecord { name: name.to_owned(), started_at, ended_at: None, result: None });
+        Ok(())
+    }
+
+    fn end_step(&mut self, result: ProcessResult) -> anyhow::Result<()> {
+        let ended_at = self.clock.now();
+        self.journal.ended(ended_at, &result).context("cannot write the journal")?;
+        if !result.is_success() && self.output_end.is_none() {
+            self.output_end = Some(output::end_of(&self.folders.log(self.run.id), self.step_log_at, OUTPUT_END_BYTES));
+        }
+        if let Some(step) = self.steps.last_mut() {
+            step.ended_at = Some(ended_at);
+            step.result = Some(result);
+        }
+        Ok(())
+    }
+}
+
+/// The job as root's configuration has it now, or why the run must not go on.
+fn find_job<'c>(config: &'c Config, run: &Run) -> Result<(&'c Repository, &'c Job), String> {
+    let repository = config.repository(&run.source, &run.repository);
+    let repository = repository
+        .ok_or_else(|| format!("{} is not in the configuration of source `{}` any more", run.repository, run.source))?;
+    let job =
+        repository.job(&run.job).ok_or_else(|| format!("job `{}` is not in {} any more", run.job, repository.file.display()))?;
+    match why_not(repository, job, &run.event) {
+        None => Ok((repository, job)),
+        Some(why) => Err(format!("the event does not match any more: {why}")),
+    }
+}
+
+/// Who a job's steps run as. Without root, a user that nobody named is whoever the worker runs as.
+fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
+    if !was_named && !nix::unistd::geteuid().is_root() {
+        return Ok(Account::own()?);
+    }
+    Ok(Account::named(name)?)
+}
+
+fn read_secrets(store: &SecretStore, job: &Job) -> anyhow::Result<Vec<(String, Secret)>> {
+    let mut secrets = Vec::new();
+    for name in &job.secrets {
+        let secret = store.read(name)?;
+        let length = secret.bytes().len();
+        anyhow::ensure!(
+            length >= MIN_MASKED_BYTES,
+            "secret `{name}` has {length} bytes; below {MIN_MASKED_BYTES} it could not be masked in logs"
+        );
+        secrets.push((name.to_string(), secret));
+    }
+    Ok(secrets)
+}
+
+fn launches(commands: &Commands, folder: &Path) -> Vec<Launch> {
+    match commands {
+        Commands::Shell(scripts) => {
+            scripts.iter().map(|script| Launch::new("/bin/sh", folder).args(["-eu", "-c", script])).collect()
+        }
+        Commands::Argv(words) => {
+            words.first().map(|program| Launch::new(program, folder).args(&words[1..])).into_iter().collect()
+        }
+    }
+}
+
+fn outcome_of(step: &str, result: &ProcessResult) -> Outcome {
+    match result {
+        result if result.is_success() => Outcome::Succeeded,
+        ProcessResult::TimedOut => Outcome::TimedOut(format!("{step} {result}")),
+        ProcessResult::Cancelled => Outcome::Cancelled(format!("{step} {result}")),
+        result => Outcome::Failed(format!("{step} {result}")),
+    }
+}
+
+/// `refs/heads/main at 366701fde7`.
+fn described(run: &Run) -> String {
+    let reference = run.reference.as_ref().map_or_else(|| "no ref".to_owned(), ToString::to_string);
+    run.sha.as_ref().map_or_else(|| reference.clone(), |sha| format!("{reference} at {}", sha.short()))
+}
+
+fn shown(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, 0) => format!("{minutes} min"),
+        (hours, 0, 0) => format!("{hours} h"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02} h"),
+    }
+}
