@@ -72,12 +72,8 @@ impl Intake {
         line.bytes = body.bytes.len();
         // The body's room stays taken until the answer, because the entry that waits to be written is made of it.
         let (bytes, _room) = (body.bytes, body.room);
-        let delivery = Delivery {
-            source: source.name.clone(),
-            provider: source.provider,
-            headers: looked_at(source, headers),
-            body: bytes,
-        };
+        let delivery =
+            Delivery { source: source.name.clone(), provider: source.provider, headers: looked_at(source, headers), body: bytes };
         let delivery = match verified(delivery, &source.secrets) {
             Ok(delivery) => delivery,
             Err(refusal) => return Ok(refusal),

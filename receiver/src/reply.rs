@@ -1,10 +1,10 @@
 //! What clients read: every answer's status, headers and JSON. Nothing here comes from inside the receiver.
 
 use bytes::Bytes;
+use hookspool_common::names::{DeliveryId, JobName};
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
-use hookspool_common::names::{DeliveryId, JobName};
 use serde::Serialize;
 
 /// When a client may try again after the spool took nothing, in seconds.

@@ -111,12 +111,7 @@ async fn next_connection(listeners: &[Listener], slots: &Arc<Semaphore>) -> (Con
     }
 }
 
-async fn serve_connection(
-    connection: Connection,
-    intake: Arc<Intake>,
-    watcher: Watcher,
-    _slot: Option<OwnedSemaphorePermit>,
-) {
+async fn serve_connection(connection: Connection, intake: Arc<Intake>, watcher: Watcher, _slot: Option<OwnedSemaphorePermit>) {
     match connection {
         Connection::Tcp(stream, address) => {
             // Answers are small and whole; waiting to fill a packet would only delay them.

@@ -47,12 +47,14 @@ pub(crate) struct Writer {
 pub(crate) type WriterEnd = oneshot::Receiver<()>;
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the thread. Must be called within the runtime.
     pub(crate) fn start(inbox: Box<dyn Inbox + Send>, spool: PathBuf) -> io::Result<(Self, WriterEnd)> {
         let (orders, waiting) = mpsc::channel(QUEUE_LENGTH);
+        let (done, batches) = mpsc::unbounded_channel();
         let (alive, end) = oneshot::channel();
         let last = LastWrite::default();
-        let desk = Desk { inbox, spool, last: Arc::clone(&last) };
+        let desk = Desk { inbox, spool, done, last: Arc::clone(&last) };
+        tokio::spawn(hand_out(batches));
         let work = move || {
             // Dropped last, also when the work panics: the end is told when the inbox is closed.
             let _alive: oneshot::Sender<()> = alive;
@@ -82,10 +84,23 @@ impl Writer {
     }
 }
 
+/// Lets the answers of whole batches go. From the writer's thread, each would wake the runtime by itself: a system
+/// call and a change of threads for every delivery instead of every batch.
+async fn hand_out(mut batches: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Receipt>, Receipt)>>) {
+    while let Some(batch) = batches.recv().await {
+        for (sender, receipt) in batch {
+            // A client that has gone does not want to know.
+            let _ = sender.send(receipt);
+        }
+    }
+}
+
 /// What the thread owns.
 struct Desk {
     inbox: Box<dyn Inbox + Send>,
     spool: PathBuf,
+    /// What was stored, on its way to those who wait for it. There are never more of them than of orders.
+    done: mpsc::UnboundedSender<Vec<(oneshot::Sender<Receipt>, Receipt)>>,
     last: LastWrite,
 }
 
@@ -105,7 +120,7 @@ impl Desk {
             }
             if self.write(&entries, receipts) {
                 for checked in checks {
-                    // A client that has gone does not want to know.
+                    // Whoever asked may have gone.
                     let _ = checked.send(());
                 }
             }
@@ -122,9 +137,8 @@ impl Desk {
                 if wants_waking(entries, &stored) {
                     wake(&self.spool);
                 }
-                for (receipt, stored) in receipts.into_iter().zip(stored) {
-                    let _ = receipt.send(stored);
-                }
+                // Without a runtime there is nobody left to answer.
+                let _ = self.done.send(receipts.into_iter().zip(stored).collect());
             }
             Err(error) => tracing::error!(%error, deliveries = entries.len(), "the inbox took nothing"),
         }

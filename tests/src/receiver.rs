@@ -196,7 +196,8 @@ impl Installation {
                 let _ = sender.send(line);
             }
         });
-        let line = lines.recv_timeout(DEADLINE).map_err(|_| anyhow!("it does not listen:\n{}", self.log().unwrap_or_default()))?;
+        let line =
+            lines.recv_timeout(DEADLINE).map_err(|_| anyhow!("it does not listen:\n{}", self.log().unwrap_or_default()))?;
         receiver.listening = line.strip_prefix("listening on ").context("an unexpected line")?.to_owned();
         Ok(receiver)
     }

@@ -86,9 +86,10 @@ impl StepOutput<'_> {
         let rest = std::mem::replace(&mut self.masked, EMPTY.stream()).finish();
         self.decode(&rest, true);
         if self.left_out > 0 {
-            let cut = self.end.len().saturating_sub(KEPT_END_BYTES);
-            self.end.drain(..cut);
-            self.left_out += cut;
+            self.shorten_end();
+            if !self.ends_line {
+                self.log.write(b"\n");
+            }
             self.log.note(&format!("{} bytes of output are left out here; the end follows", self.left_out));
         }
         let end = std::mem::take(&mut self.end);
@@ -124,10 +125,18 @@ impl StepOutput<'_> {
         }
         self.end.extend_from_slice(text);
         if self.end.len() > 2 * KEPT_END_BYTES {
-            let cut = self.end.len() - KEPT_END_BYTES;
-            self.end.drain(..cut);
-            self.left_out += cut;
+            self.shorten_end();
         }
+    }
+
+    /// Leaves out what is before the last [`KEPT_END_BYTES`], and the rest of a character that would be cut in two.
+    fn shorten_end(&mut self) {
+        let mut cut = self.end.len().saturating_sub(KEPT_END_BYTES);
+        while self.end.get(cut).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            cut += 1;
+        }
+        self.end.drain(..cut);
+        self.left_out += cut;
     }
 }
 

@@ -23,23 +23,23 @@ use crate::work::Work;
 /// What a runner prints once the run is its own; the pass that started it waits for this.
 pub const CLAIMED: &str = "claimed\n";
 
-/// Runs the run with this number, if it is queued and nobody else has it.
+/// Runs the run with this number, if it is queued and nobody else has it. Whether that was so.
 ///
 /// # Errors
 /// When ledger, lock or folders cannot be used. The run is then queued still, or for a pass to end.
-pub fn run(config: &Config, id: RunId, credentials: Option<PathBuf>, clock: &dyn Clock) -> anyhow::Result<()> {
+pub fn run(config: &Config, id: RunId, credentials: Option<PathBuf>, clock: &dyn Clock) -> anyhow::Result<bool> {
     // A group and session of its own: what ends the pass does not end the run. It fails where that is so already.
     let _ = nix::unistd::setsid();
     let folders = Folders::new(&config.paths);
-    let Some(lock) = Alive::take(&folders, id).with_context(|| format!("cannot lock run {id}"))? else { return Ok(()) };
+    let Some(lock) = Alive::take(&folders, id).with_context(|| format!("cannot lock run {id}"))? else { return Ok(false) };
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
-    let Some(run) = ledger.claim(id, clock.now())? else { return Ok(()) };
+    let Some(run) = ledger.claim(id, clock.now())? else { return Ok(false) };
     announce();
     let secrets = SecretStore::of_worker(config.directory(), credentials);
     let ending = Work::begin(config, &folders, &run, &secrets, clock)?.execute(&mut ledger);
     conclude(config, &mut ledger, &folders, &lock, &ending, clock.now())?;
     clean_up(&folders, &lock);
-    Ok(())
+    Ok(true)
 }
 
 /// Becomes a pass, which starts what waited for this run and sends its mail.

@@ -54,9 +54,12 @@ fn main() -> ExitCode {
     let done = match options.command {
         Command::Pass => pass::pass(&config, credentials, &SystemClock),
         Command::Import => import::importer(&config),
-        Command::Runner { run } => {
-            runner::run(&config, run, credentials, &SystemClock).and_then(|()| Err(runner::become_pass(&config)))
-        }
+        // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one
+        // that started it, which would start it again.
+        Command::Runner { run } => match runner::run(&config, run, credentials, &SystemClock) {
+            Ok(true) => Err(runner::become_pass(&config)),
+            other => other.map(drop),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -99,8 +99,15 @@ impl Supervisor {
         let mut child = Child { pid, status: None, ending: None };
         let deadline = Instant::now() + timeout;
         let mut output_is_open = true;
-        while child.status.is_none() {
-            if self.is_cancelled() && cancel == Cancel::Ends {
+        loop {
+            // In this order: a SIGCHLD that is read here is followed by a look at the children, so that none is slept
+            // through.
+            let is_cancelled = self.is_cancelled();
+            child.reap();
+            if child.status.is_some() {
+                break;
+            }
+            if is_cancelled && cancel == Cancel::Ends {
                 child.end_politely(ProcessResult::Cancelled);
             }
             if Instant::now() >= deadline {
@@ -112,7 +119,6 @@ impl Supervisor {
             }
             self.wait_for_news(&output, output_is_open, until.max(Instant::now() + Duration::from_millis(1)));
             output_is_open = output_is_open && read_some(&mut output, sink);
-            child.reap();
         }
         let left_behind = self.kill_what_is_left(&mut child, &mut output, sink, &mut output_is_open);
         drain(&mut output, output_is_open, sink);
