@@ -39,7 +39,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It is in none of the places where it may be.
-    #[error("secret `{name}` is in none of {}; write it there, or pass it with LoadCredential=", places(.looked_in))]
+    #[error("secret `{name}` is absent; write it into a file of that name in {}", places(.looked_in))]
     Absent {
         /// The secret's name.
         name: SecretName,
@@ -70,7 +70,7 @@ pub enum SecretError {
 
 fn places(folders: &[PathBuf]) -> String {
     let shown: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    shown.join(", ")
+    shown.join(" or ")
 }
 
 /// The folders in which one program looks for its secrets, best first.

@@ -1,4 +1,4 @@
-//! x
+//! What the end-to-end tests share: the real programs, and the real servers around them.
 pub mod exim; // a real mail server
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped

@@ -4,6 +4,7 @@
 //! As root it keeps the real privileges apart: the spool belongs to the receiver's user, steps run as another. As
 //! anyone else everything is one's own. What became of a run is asked of the real `hookspool`, as a person would.
 
+mod asking; // what the operator's program says of it
 mod github; // what GitHub would send
 mod laptop; // the forge's repository, and somebody's clone of it
 mod mails; // what a maildir holds
@@ -12,7 +13,7 @@ mod processes; // who runs on this machine
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, geteuid};
@@ -131,8 +132,10 @@ impl Server {
         // The fixture of the receiver brings a repository of its own.
         let _ = fs::remove_file(self.path().join("repositories/project.toml"));
         let forge = self.laptop.forge().display();
-        let repository =
-            format!("repository = \"github.com/octo/shop\"\nsource = \"github\"\nclone = \"{forge}\"\n{}", self.filled(setup.jobs));
+        let repository = format!(
+            "repository = \"github.com/octo/shop\"\nsource = \"github\"\nclone = \"{forge}\"\n{}",
+            self.filled(setup.jobs)
+        );
         fs::write(self.path().join("repositories/shop.toml"), repository).expect("the repository's file can be written");
     }
 
@@ -314,70 +317,19 @@ impl Server {
         id
     }
 
-    /// The operator's program with this configuration.
-    #[must_use]
-    pub fn hookspool(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(program("hookspool"));
-        command.args(words).arg("--config").arg(self.config()).stdin(Stdio::null());
-        command.output().expect("hookspool can be started")
-    }
-
-    /// What the operator's program prints, as JSON.
-    #[must_use]
-    pub fn json(&self, words: &[&str]) -> Value {
-        let output = self.hookspool(words);
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "hookspool {words:?}: {}\n{err}", output.status);
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("hookspool {words:?} prints no JSON ({error}):\n{out}"))
-    }
-
-    /// Every run, oldest first, as `hookspool runs` shows it.
-    #[must_use]
-    pub fn runs(&self) -> Vec<Value> {
-        let Value::Array(mut runs) = self.json(&["runs", "--limit", "100000", "--json"]) else { panic!("runs is no list") };
-        runs.reverse();
-        runs
-    }
-
-    /// The states of all runs, oldest first.
-    #[must_use]
-    pub fn states(&self) -> Vec<String> {
-        self.runs().iter().map(|run| text(&run["state"])).collect()
-    }
-
-    /// One run, as `hookspool show` shows it.
-    #[must_use]
-    pub fn show(&self, run: i64) -> Value {
-        self.json(&["show", &run.to_string(), "--json"])
-    }
-
-    /// The state and reason of a run.
-    #[must_use]
-    pub fn outcome(&self, run: i64) -> (String, String) {
-        let shown = self.show(run);
-        (text(&shown["state"]), text(&shown["reason"]))
-    }
-
-    /// The steps of a run with their results, in order.
-    #[must_use]
-    pub fn steps(&self, run: i64) -> Vec<(String, String)> {
-        let shown = self.show(run);
-        let steps = shown["steps"].as_array().expect("a run has steps");
-        steps.iter().map(|step| (text(&step["step"]), text(&step["result"]))).collect()
-    }
-
-    /// The log of a run.
-    #[must_use]
-    pub fn log(&self, run: i64) -> String {
-        let output = self.hookspool(&["log", &run.to_string()]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
     /// The mails in the maildir, in the order of the runs that they tell of.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
         mails::read(&self.path().join("mail"))
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails leaves runs at work; nobody else would end them.
+    fn drop(&mut self) {
+        for place in [self.config(), self.out("")] {
+            processes_with(&[&place.to_string_lossy()]).into_iter().for_each(kill_now);
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use hookspool_tests::server::{Delivery, Server, Setup, entries, is_root, kill_now, processes_of, processes_with, text, wait_for};
+use hookspool_tests::server::{
+    Delivery, Server, Setup, entries, is_root, kill_now, processes_of, processes_with, text, wait_for,
+};
 use rusqlite::Connection;
 
 /// Another process's transaction, for as long as it lives: while it does, nothing can be committed to the ledger.
@@ -13,14 +15,14 @@ struct LedgerLock(Connection);
 
 impl LedgerLock {
     fn take(server: &Server) -> Self {
-        let ledger = Connection::open(server.state("ledger.db")).unwrap();
-        ledger.busy_timeout(Duration::from_secs(30)).unwrap();
-        ledger.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let ledger = Connection::open(server.state("ledger.db")).expect("the ledger can be opened");
+        ledger.busy_timeout(Duration::from_secs(30)).expect("a time-out can be set");
+        ledger.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes for long");
         Self(ledger)
     }
 
     fn release(self) {
-        self.0.execute_batch("ROLLBACK").unwrap();
+        self.0.execute_batch("ROLLBACK").expect("what was begun can be rolled back");
     }
 }
 

@@ -62,7 +62,8 @@ fn a_gibibyte_of_output_is_bounded_and_its_end_is_kept() {
 
 #[test]
 fn what_forks_into_the_background_is_gone_after_its_step() {
-    let server = Server::new(&job("build = \"$OUT/sleeper 1001 & nohup $OUT/sleeper 1002 >/dev/null 2>&1 & echo done\"\ntest = \"true\""));
+    let server =
+        Server::new(&job("build = \"$OUT/sleeper 1001 & nohup $OUT/sleeper 1002 >/dev/null 2>&1 & echo done\"\ntest = \"true\""));
     let sleeper = server.make_sleeper();
     push(&server);
     assert_eq!(outcome(&server).0, "succeeded");
@@ -107,7 +108,8 @@ fn a_fork_bomb_is_gone_when_its_time_is_over() {
 
 #[test]
 fn output_that_is_not_utf8_becomes_utf8() {
-    let server = Server::new(&job("build = \"printf 'caf\\\\351 \\\\377\\\\376 caf\\\\303\\\\251 \\\\033[31mred\\\\007\\\\n'; exit 1\""));
+    let server =
+        Server::new(&job("build = \"printf 'caf\\\\351 \\\\377\\\\376 caf\\\\303\\\\251 \\\\033[31mred\\\\007\\\\n'; exit 1\""));
     push(&server);
     let log = fs::read_to_string(server.path().join("logs/runs/1.log")).expect("the log is UTF-8");
     assert!(log.contains("caf\u{fffd} \u{fffd}\u{fffd} café \u{1b}[31mred"), "{log}");
@@ -119,7 +121,8 @@ fn output_that_is_not_utf8_becomes_utf8() {
 
 #[test]
 fn a_step_that_closes_its_output_goes_on_to_its_end() {
-    let server = Server::new(&job("build = \"echo last words; exec >&- 2>&-; sleep 0.3; echo x 2>/dev/null || : >$OUT/after; exit 5\""));
+    let server =
+        Server::new(&job("build = \"echo last words; exec >&- 2>&-; sleep 0.3; echo x 2>/dev/null || : >$OUT/after; exit 5\""));
     push(&server);
     assert_eq!(outcome(&server), failed("build exited with status 5"));
     assert!(server.log(1).contains("\nlast words\n"));
@@ -172,14 +175,14 @@ fn fill_with_malice(server: &Server) {
     laptop.write_script("pwn", &format!("#!/bin/sh\ntouch '{pwned}'\ncat\n"));
     for hook in ["post-checkout", "post-merge", "reference-transaction", "post-index-change", "fsmonitor-watchman"] {
         for folder in ["hooks", ".githooks"] {
-            fs::create_dir_all(laptop.file(folder)).unwrap();
+            fs::create_dir_all(laptop.file(folder)).expect("malice can be written");
             laptop.write_script(&format!("{folder}/{hook}"), &format!("#!/bin/sh\ntouch '{pwned}'\n"));
         }
     }
     // A folder that looks like a repository of its own, with a configuration that runs things.
     let config = format!("[core]\n\tfsmonitor = {pwned}.sh\n\thooksPath = hooks\n\tsshCommand = touch {pwned}\n\tbare = true\n");
-    fs::create_dir_all(laptop.file("embedded/objects")).unwrap();
-    fs::create_dir_all(laptop.file("embedded/refs")).unwrap();
+    fs::create_dir_all(laptop.file("embedded/objects")).expect("malice can be written");
+    fs::create_dir_all(laptop.file("embedded/refs")).expect("malice can be written");
     for (name, text) in [
         ("config", config.as_str()),
         (".gitconfig", config.as_str()),
@@ -194,16 +197,16 @@ fn fill_with_malice(server: &Server) {
         ("two\nlines", "with a newline\n"),
         ("a.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
     ] {
-        fs::write(laptop.file(name), text).unwrap();
+        fs::write(laptop.file(name), text).expect("malice can be written");
     }
     let submodules = format!(
         "[submodule \"ext\"]\n\tpath = ext\n\turl = ext::sh -c touch% {pwned}\n\tupdate = !touch {pwned}\n\
          [submodule \"option\"]\n\tpath = option\n\turl = --upload-pack=touch {pwned}\n\
          [submodule \"../../up\"]\n\tpath = up\n\turl = https://example.org/x.git\n"
     );
-    fs::write(laptop.file(".gitmodules"), submodules).unwrap();
-    std::os::unix::fs::symlink("../../../../..", laptop.file("link-up")).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", laptop.file("link-out")).unwrap();
+    fs::write(laptop.file(".gitmodules"), submodules).expect("malice can be written");
+    std::os::unix::fs::symlink("../../../../..", laptop.file("link-up")).expect("malice can be written");
+    std::os::unix::fs::symlink("/etc/passwd", laptop.file("link-out")).expect("malice can be written");
     laptop.git(&["add", "--all"]);
     for path in ["ext", "option"] {
         laptop.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{},{path}", laptop.head())]);

@@ -82,7 +82,7 @@ fn a_newcomer_may_cancel_what_runs_in_its_lane() {
     server.deliver(&Delivery::push("master", &new));
     server.run_pass();
     server.wait_for_state(1, "cancelled");
-    assert_eq!(server.outcome(1).1, "build was cancelled");
+    assert_eq!(server.outcome(1).1, "build was ended for a newer run of its lane");
     assert_eq!(server.written("ended").as_deref(), Some("cancelled"));
     // The cancelled runner's own pass starts the newcomer: nobody else looks.
     server.wait_for_state(3, "running");
@@ -117,15 +117,18 @@ fn one_slot_runs_one_after_the_other_and_two_slots_two_at_once() {
 }
 
 #[test]
-fn a_pass_that_finds_another_at_work_leaves_a_mark_and_goes() {
+fn a_pass_that_finds_another_at_work_waits_for_it_and_a_third_goes() {
     let server = Server::new(&waiting_job(""));
     server.run_pass();
     let held = File::open(server.state("pass.lock")).unwrap();
     held.lock().unwrap();
     server.deliver(&Delivery::push("master", &server.laptop.head()));
+    let mut second = server.start_pass();
+    wait_for("the second pass to wait", || File::open(server.state("pass.next")).ok()?.try_lock().err());
     server.run_pass();
     assert!(server.state("pass.again").exists() && server.runs().is_empty());
     drop(held);
+    assert!(second.wait().unwrap().success());
     server.release("go");
     server.settle();
     assert!(!server.state("pass.again").exists());
@@ -144,12 +147,13 @@ fn a_pass_looks_again_for_the_one_that_found_it_at_work() {
     server.run_pass();
     let (connection, _) = silent.accept().unwrap();
     server.deliver(&Delivery::push("master", &server.laptop.push_commit("master", "2")));
-    server.run_pass();
+    let mut second = server.start_pass();
+    wait_for("the second pass's mark", || server.state("pass.again").exists().then_some(()));
     assert_eq!(states(&server), "succeeded");
-    assert!(server.state("pass.again").exists());
     // From here on nobody starts a pass: the one that was held does what it was asked to.
     drop(connection);
     drop(silent);
+    assert!(second.wait().unwrap().success());
     wait_for("the second run", || (states(&server) == "succeeded succeeded").then_some(()));
     let mails = &server.show(1)["mails"];
     assert!(mails[0]["state"] == "due" && mails[0]["error"].is_string(), "{mails}");
@@ -162,13 +166,14 @@ fn told(on: &str, exits: &[i32]) -> Vec<(String, String)> {
          notify = {{ to = [\"pusher\"], on = \"{on}\" }}\n"
     ));
     for exit in exits {
-        std::fs::write(server.out("exit"), exit.to_string()).unwrap();
+        std::fs::write(server.out("exit"), exit.to_string()).expect("a file can be written");
         server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
     }
-    let word = |subject: &str| ["still failing", "broke", "fixed", "failed", "succeeded"].map(|word| (word, subject.contains(word)));
+    let word =
+        |subject: &str| ["still failing", "broke", "fixed", "failed", "succeeded"].map(|word| (word, subject.contains(word)));
     let mails = server.mails();
     let said = mails.iter().map(|mail| {
-        let (word, _) = word(mail.subject()).into_iter().find(|(_, is_said)| *is_said).unwrap();
+        let (word, _) = word(mail.subject()).into_iter().find(|(_, is_said)| *is_said).expect("a subject says the result");
         (mail.header("X-Hookspool-Run").to_owned(), word.to_owned())
     });
     said.collect()
@@ -219,4 +224,19 @@ fn the_log_can_be_read_while_the_run_goes_on() {
     server.release("go");
     server.settle();
     assert!(server.log(1).contains("\nfirst\nlast\n"), "{}", server.log(1));
+}
+
+#[test]
+fn a_runner_that_is_asked_to_end_by_a_shutdown_leaves_an_interrupted_run_and_tells_of_it() {
+    let server = Server::new(&waiting_job("notify = { to = [\"pusher\"], on = \"failure\" }"));
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    server.wait_until_written("began");
+    let lock = std::fs::read_to_string(server.state("runs/1/alive")).unwrap();
+    let runner = nix::unistd::Pid::from_raw(lock.trim().parse().unwrap());
+    nix::sys::signal::kill(runner, nix::sys::signal::Signal::SIGTERM).unwrap();
+    server.wait_for_state(1, "interrupted");
+    server.settle();
+    assert_eq!(server.show(1)["reason"], "build was ended, because the runner was asked to end");
+    assert_eq!(server.mails().len(), 1);
 }

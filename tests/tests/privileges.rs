@@ -13,7 +13,8 @@ use nix::unistd::{User, getgrouplist};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-const JOB: &str = "[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\", branch = \"master\" }]\nbuild = \"echo ran >>$OUT/ran\"\n";
+const JOB: &str =
+    "[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\", branch = \"master\" }]\nbuild = \"echo ran >>$OUT/ran\"\n";
 
 /// Whether users cannot be kept apart here; says so.
 fn skipped() -> bool {
@@ -27,8 +28,8 @@ fn skipped() -> bool {
 fn tamper(server: &mut Server, sql: &str) {
     server.stop_receiver();
     let inbox = server.spool().join("inbox.db");
-    let connection = Connection::open(&inbox).unwrap();
-    connection.execute_batch(sql).unwrap();
+    let connection = Connection::open(&inbox).expect("the inbox can be opened");
+    connection.execute_batch(sql).expect("the inbox can be changed");
     drop(connection);
     for file in entries(&server.spool()) {
         give(&file, RECEIVER_USER);
@@ -36,14 +37,7 @@ fn tamper(server: &mut Server, sql: &str) {
 }
 
 fn uid_of(user: &str) -> u32 {
-    User::from_name(user).unwrap().unwrap().uid.as_raw()
-}
-
-/// Everything in root's ledger, but the times.
-fn ledger(server: &Server) -> Vec<String> {
-    let ledger = Connection::open(server.state("ledger.db")).unwrap();
-    let mut rows = ledger.prepare("SELECT id || ' ' || job || ' ' || state FROM run ORDER BY id").unwrap();
-    rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    User::from_name(user).ok().flatten().expect("every Debian has this user").uid.as_raw()
 }
 
 #[test]
@@ -151,9 +145,10 @@ fn a_forged_record_runs_only_what_root_configured() {
         assert_eq!(server.written("ran"), None);
     }
     // A commit that the branch does not have, and a branch that the job does not want under the name of one that it does.
-    let server = forged("github", &|_| {
-        json!([{ "event": event("1234567890123456789012345678901234567890"), "jobs": asked("github.com/octo/shop", "tests") }])
-    });
+    let server = forged(
+        "github",
+        &|_| json!([{ "event": event("1234567890123456789012345678901234567890"), "jobs": asked("github.com/octo/shop", "tests") }]),
+    );
     assert_eq!((server.states().join(""), server.written("ran")), ("refused".to_owned(), None));
     let server = forged("github", &|sha| {
         let mut event = event(sha);
@@ -339,7 +334,8 @@ echo looked";
     server.run_pass();
     wait_for("the spy", || (server.outcome(2).0 == "succeeded").then_some(()));
     // What it looked for was there.
-    for there in ["secrets/TOKEN", "state/repos/github.com/octo/shop.git/HEAD", "state/work/1/src/message", "state/work/1/tmp/a"] {
+    for there in ["secrets/TOKEN", "state/repos/github.com/octo/shop.git/HEAD", "state/work/1/src/message", "state/work/1/tmp/a"]
+    {
         assert!(Path::new(&at(there)).exists(), "{there}");
     }
     server.release("go");
@@ -347,5 +343,5 @@ echo looked";
     let log = server.log(2);
     assert!(log.contains("\nlooked\n") && !log.contains("can read") && !log.contains("can list"), "{log}");
     assert!(!log.contains("can write"), "{log}");
-    assert_eq!(ledger(&server), ["1 victim succeeded", "2 spy succeeded"]);
+    assert_eq!(server.states(), ["succeeded", "succeeded"]);
 }

@@ -87,10 +87,8 @@ fn exit_codes_and_signals_are_kept_exactly() {
 
 #[test]
 fn a_timeout_ends_the_step_and_all_that_it_started() {
-    let server = Server::new(&job(
-        "timeout = \"1s\"\nbuild = \"$OUT/sleeper 1000 & echo started; $OUT/sleeper 1001\"\n\
-         test = \"echo x >$OUT/test\"\nalways = \"echo $HOOKSPOOL_OUTCOME >$OUT/always\"",
-    ));
+    let server = Server::new(&job("timeout = \"1s\"\nbuild = \"$OUT/sleeper 1000 & echo started; $OUT/sleeper 1001\"\n\
+         test = \"echo x >$OUT/test\"\nalways = \"echo $HOOKSPOOL_OUTCOME >$OUT/always\""));
     let sleeper = server.make_sleeper();
     server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
     assert_eq!(server.outcome(1), ("timed_out".to_owned(), "build took too long and was ended".to_owned()));
@@ -169,7 +167,7 @@ fn a_step_has_exactly_the_documented_environment() {
 }
 
 fn whoami() -> String {
-    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    let output = std::process::Command::new("id").arg("-un").output().expect("id can be started");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -228,11 +226,9 @@ fn each_step_runs_as_its_own_user_and_finds_what_the_one_before_it_made() {
 
 #[test]
 fn secrets_reach_steps_and_neither_log_nor_mail() {
-    let server = Server::new(&job(
-        "secrets = [\"TOKEN\", \"KEY\"]\n\
+    let server = Server::new(&job("secrets = [\"TOKEN\", \"KEY\"]\n\
          build = \"echo \\\"token=$TOKEN.\\\"; echo \\\"$KEY\\\"; printf 'open '; sleep 0.3; echo sesame; \
-         echo \\\"$TOKEN\\\" >$OUT/token; exit 1\"",
-    ));
+         echo \\\"$TOKEN\\\" >$OUT/token; exit 1\""));
     server.write_secret("TOKEN", "open sesame\n");
     server.write_secret("KEY", "-----BEGIN-----\nabcdefgh\nijklmnop\n");
     server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));

@@ -61,6 +61,12 @@ impl Folders {
         self.state.join("pass.lock")
     }
 
+    /// The lock of the one pass that waits for the other.
+    #[must_use]
+    pub fn next_pass_lock(&self) -> PathBuf {
+        self.state.join("pass.next")
+    }
+
     /// The mark that a pass leaves which found the lock held.
     #[must_use]
     pub fn pass_mark(&self) -> PathBuf {
@@ -71,6 +77,12 @@ impl Folders {
     #[must_use]
     pub fn run(&self, run: RunId) -> PathBuf {
         self.state.join("runs").join(run.to_string())
+    }
+
+    /// The mark that a pass leaves for a runner before it asks it to end for a newer run.
+    #[must_use]
+    pub fn cancel_mark(&self, run: RunId) -> PathBuf {
+        self.run(run).join("cancel")
     }
 
     /// One run's workspace, home and temporary folder.
@@ -130,7 +142,8 @@ pub(crate) fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
 pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        // Root is denied nothing by permissions, and must not change any by name in a folder of somebody else.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root() => {
             open_up(folder);
             fs::remove_dir_all(folder)
         }

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use hookspool_common::config::Repository;
+use hookspool_common::secrets::{SecretError, SecretStore};
+
 use crate::process::{Account, Launch};
 
 /// Settings that a repository's own configuration cannot override, as `-c` comes last.
@@ -34,6 +37,16 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// How this repository is reached, by its file and what lies beside it.
+    ///
+    /// # Errors
+    /// When its deploy key is absent.
+    pub fn of(repository: &Repository, config_directory: &Path, secrets: &SecretStore) -> Result<Self, SecretError> {
+        let deploy_key = repository.deploy_key.as_ref().map(|name| secrets.path(name)).transpose()?;
+        let known_hosts = Some(config_directory.join("known_hosts"));
+        Ok(Self { address: repository.clone.clone(), deploy_key, known_hosts })
+    }
+
     /// The one transport that this address needs (git(1), `GIT_ALLOW_PROTOCOL`).
     fn transport(&self) -> &'static str {
         match self.address.split_once("://").map(|(scheme, _)| scheme) {

@@ -23,6 +23,12 @@ use crate::process::Account;
 /// Deliveries that one importer hands over; more are for the next, so that a flood holds nobody up.
 pub const MAX_RECORDS: usize = 500;
 
+/// Bytes after which an importer stops by itself; what comes is for the next.
+const ENOUGH_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes that a pass takes from one importer: what an honest one hands over at most. They are all in memory at once.
+const MAX_BATCH_BYTES: usize = ENOUGH_BYTES + MAX_LINE_BYTES;
+
 /// The importer's variable for the place up to which the ledger has taken over, and from which inbox.
 const AFTER: &str = "HOOKSPOOL_IMPORT_AFTER";
 
@@ -48,7 +54,7 @@ pub fn import(config: &Config, ledger: &mut dyn Ledger, clock: &dyn Clock) -> an
 /// The same program, without privileges: when this is root, as the receiver's user for good.
 fn start(config: &Config, watermark: Option<&(InboxIdentity, i64)>) -> anyhow::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("import").arg("--config").arg(&config.file).env_clear();
+    command.arg0("hookspool-worker").arg("import").arg("--config").arg(&config.file).env_clear();
     if let Some((inbox, seq)) = watermark {
         command.env(AFTER, format!("{inbox} {seq}"));
     }
@@ -75,7 +81,10 @@ fn take_over(
     let Preface { inbox } = serde_json::from_str(&preface).context("the importer's first line is none of its")?;
     let mut last = watermark.filter(|(known, _)| *known == inbox).map_or(0, |(_, seq)| *seq);
     let mut batch: Vec<Admission> = Vec::new();
+    let mut bytes = 0;
     while let Some(line) = read_line(&mut lines)? {
+        bytes += line.len();
+        ensure!(bytes <= MAX_BATCH_BYTES, "the importer hands over more than {MAX_BATCH_BYTES} bytes");
         let record: Record = serde_json::from_str(&line).context("a line of the importer is no record")?;
         ensure!(record.seq > last, "the importer's records are out of order: {} after {last}", record.seq);
         ensure!(batch.len() < MAX_RECORDS, "the importer hands over more than {MAX_RECORDS} records");
@@ -119,10 +128,15 @@ pub fn importer(config: &Config) -> anyhow::Result<()> {
     let seq: i64 = known.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
     mark(spool, seq);
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut say = |line: serde_json::Result<String>| -> anyhow::Result<()> { Ok(writeln!(out, "{}", line?)?) };
-    say(serde_json::to_string(&Preface { inbox: reader.identity().clone() }))?;
+    writeln!(out, "{}", serde_json::to_string(&Preface { inbox: reader.identity().clone() })?)?;
+    let mut bytes = 0;
     for record in reader.read_after(seq, MAX_RECORDS)? {
-        say(serde_json::to_string(&record))?;
+        let line = serde_json::to_string(&record)?;
+        writeln!(out, "{line}")?;
+        bytes += line.len();
+        if bytes >= ENOUGH_BYTES {
+            break;
+        }
     }
     out.flush().context("the pass does not listen")
 }

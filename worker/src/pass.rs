@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -36,35 +37,49 @@ impl PassLock {
         Ok(held.map(|file| Self { _file: file, mark: folders.pass_mark() }))
     }
 
+    /// Leaves a mark for the pass that holds the lock and waits for its end. `None` when another waits already: its
+    /// wait is as good as this one's.
+    fn take_after_the_other(folders: &Folders) -> io::Result<Option<Self>> {
+        let mark = folders.pass_mark();
+        File::create(&mark)?;
+        let Some(_next) = try_lock(&folders.next_pass_lock())? else { return Ok(None) };
+        let file = File::options().append(true).create(true).open(folders.pass_lock())?;
+        file.lock()?;
+        Ok(Some(Self { _file: file, mark }))
+    }
+
     /// Whether another pass came meanwhile; asked once for each mark.
     fn take_mark(&self) -> bool {
         fs::remove_file(&self.mark).is_ok()
     }
 }
 
-/// Does what there is to do, then returns. When another pass is at it, that one looks once more instead.
+/// Does what there is to do, then returns. When another pass is at it, that one looks once more instead, and this one
+/// returns when that is done; so whoever was woken need not be woken again.
 ///
 /// # Errors
 /// What could not be done, after everything else was.
 pub fn pass(config: &Config, credentials: Option<PathBuf>, clock: &dyn Clock) -> anyhow::Result<()> {
     let folders = Folders::new(&config.paths);
     folders.make()?;
-    let mut outcome = Ok(());
+    let mut lock = match PassLock::take(&folders).context("cannot take the pass's lock")? {
+        Some(lock) => lock,
+        None => match PassLock::take_after_the_other(&folders).context("cannot wait for the pass that runs")? {
+            // The other has looked since the mark was left.
+            Some(lock) if !lock.mark.exists() => return Ok(()),
+            Some(lock) => lock,
+            None => return Ok(()),
+        },
+    };
     loop {
-        let Some(lock) = PassLock::take(&folders).context("cannot take the pass's lock")? else {
-            File::create(folders.pass_mark()).context("cannot leave a mark for the pass that runs")?;
-            // The holder may have looked for marks for the last time just before this one.
-            match PassLock::take(&folders)? {
-                None => return outcome,
-                Some(lock) => drop(lock),
-            }
-            continue;
-        };
         lock.take_mark();
-        outcome = look_at_everything(config, &folders, credentials.clone(), clock, &lock);
+        let outcome = look_at_everything(config, &folders, credentials.clone(), clock, &lock);
+        let mark = lock.mark.clone();
         drop(lock);
-        if !folders.pass_mark().exists() {
-            return outcome;
+        // A mark that was left between the last look and the lock's end; whoever waits for the lock may have it too.
+        match mark.exists().then(|| PassLock::take(&folders)).transpose()?.flatten() {
+            Some(again) => lock = again,
+            None => return outcome,
         }
     }
 }
@@ -109,7 +124,7 @@ fn start_runs(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<bool> {
 /// Starts a runner and waits until it holds its run, so that a slot is counted before the next is given away.
 fn start_runner(config: &Config, run: RunId) -> anyhow::Result<bool> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("runner").arg(run.to_string()).arg("--config").arg(&config.file).current_dir("/");
+    command.arg0("hookspool-worker").arg("runner").arg(run.to_string()).arg("--config").arg(&config.file).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     // A runner outlives the pass, and must not hold open the pipe on which cron waits for its end.
     if std::env::var_os("JOURNAL_STREAM").is_none() {
@@ -151,6 +166,9 @@ fn cancel(folders: &Folders, run: &Run) {
     let is_held = try_lock(&lock).is_ok_and(|lock| lock.is_none());
     if let Some(pid) = pid.filter(|_| is_held) {
         tracing::info!(run = %run.id, "cancelling for a newer run of its lane");
+        if let Err(error) = File::create(folders.cancel_mark(run.id)) {
+            tracing::warn!(run = %run.id, %error, "cannot leave the mark of a cancellation");
+        }
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
 }

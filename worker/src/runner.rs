@@ -47,7 +47,7 @@ pub fn run(config: &Config, id: RunId, credentials: Option<PathBuf>, clock: &dyn
 /// # Errors
 /// What the system said; nothing is lost then but time.
 pub fn become_pass(config: &Config) -> anyhow::Error {
-    let error = Command::new("/proc/self/exe").arg("pass").arg("--config").arg(&config.file).exec();
+    let error = Command::new("/proc/self/exe").arg0("hookspool-worker").arg("pass").arg("--config").arg(&config.file).exec();
     anyhow::Error::new(error).context("cannot go on as a pass")
 }
 

@@ -138,7 +138,7 @@ impl<'a> Work<'a> {
             }
             let result = self.step(setting, step, &runs_as, &outcome)?;
             if outcome == Outcome::Succeeded {
-                outcome = outcome_of(step.phase.as_str(), &result);
+                outcome = self.outcome_of(step.phase.as_str(), &result);
             }
         }
         Ok(outcome)
@@ -153,9 +153,7 @@ impl<'a> Work<'a> {
         account: &Account,
         masks: &Masks,
     ) -> anyhow::Result<Result<bool, Outcome>> {
-        let deploy_key = repository.deploy_key.as_ref().map(|name| self.secrets.path(name)).transpose()?;
-        let known_hosts = Some(self.config.directory().join("known_hosts"));
-        let remote = Remote { address: repository.clone.clone(), deploy_key, known_hosts };
+        let remote = Remote::of(repository, self.config.directory(), self.secrets)?;
         self.log.note(&format!("checkout: {} from {}", described(&self.run), repository.clone));
         self.begin_step("checkout")?;
         let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks };
@@ -171,7 +169,7 @@ impl<'a> Work<'a> {
             }
             Checkout::Refused(why) => (ProcessResult::NotStarted(why.clone()), Err(Outcome::Refused(why))),
             Checkout::Failed(result) => {
-                let outcome = outcome_of("checkout", &result);
+                let outcome = self.outcome_of("checkout", &result);
                 (result, Err(outcome))
             }
         };
@@ -179,11 +177,12 @@ impl<'a> Work<'a> {
         Ok(ended)
     }
 
+    /// The event as a file of its own. The folder that it lies in is the worker's, so nobody else can be in the way.
     fn write_event(&self, account: &Account) -> anyhow::Result<()> {
         let path = self.folders.event_file(self.run.id);
         let write = || -> std::io::Result<()> {
             std::fs::write(&path, serde_json::to_vec_pretty(&self.run.event)?)?;
-            hand_over(&self.folders.work(self.run.id), nix::unistd::geteuid(), account)
+            std::os::unix::fs::lchown(&path, Some(account.uid.as_raw()), Some(account.gid.as_raw()))
         };
         write().with_context(|| format!("cannot write {}", path.display()))
     }
@@ -226,6 +225,19 @@ impl<'a> Work<'a> {
         self.end_step(result.clone())?;
         self.log.note(&format!("{name} {result}"));
         Ok(result)
+    }
+
+    fn outcome_of(&self, step: &str, result: &ProcessResult) -> Outcome {
+        match result {
+            result if result.is_success() => Outcome::Succeeded,
+            ProcessResult::TimedOut => Outcome::TimedOut(format!("{step} {result}")),
+            ProcessResult::Cancelled if self.folders.cancel_mark(self.run.id).exists() => {
+                Outcome::Cancelled(format!("{step} was ended for a newer run of its lane"))
+            }
+            // A shutdown, or a person; nobody asked for another run instead.
+            ProcessResult::Cancelled => Outcome::Interrupted(format!("{step} was ended, because the runner was asked to end")),
+            result => Outcome::Failed(format!("{step} {result}")),
+        }
     }
 
     fn begin_step(&mut self, name: &str) -> anyhow::Result<()> {
@@ -293,15 +305,6 @@ fn launches(commands: &Commands, folder: &Path) -> Vec<Launch> {
         Commands::Argv(words) => {
             words.first().map(|program| Launch::new(program, folder).args(&words[1..])).into_iter().collect()
         }
-    }
-}
-
-fn outcome_of(step: &str, result: &ProcessResult) -> Outcome {
-    match result {
-        result if result.is_success() => Outcome::Succeeded,
-        ProcessResult::TimedOut => Outcome::TimedOut(format!("{step} {result}")),
-        ProcessResult::Cancelled => Outcome::Cancelled(format!("{step} {result}")),
-        result => Outcome::Failed(format!("{step} {result}")),
     }
 }
 

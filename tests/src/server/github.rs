@@ -45,7 +45,8 @@ impl<'a> Push<'a> {
 impl From<Push<'_>> for Delivery {
     fn from(push: Push<'_>) -> Self {
         let commit = push.head_commit.or(push.after);
-        let commit = commit.map(|sha| json!({ "id": sha, "message": "A change", "added": [], "removed": [], "modified": ["message"] }));
+        let commit =
+            commit.map(|sha| json!({ "id": sha, "message": "A change", "added": [], "removed": [], "modified": ["message"] }));
         let is_tag = push.reference.starts_with("refs/tags/");
         Self::new(
             "push",

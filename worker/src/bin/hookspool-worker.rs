@@ -41,8 +41,8 @@ enum Command {
 fn main() -> ExitCode {
     let options = Options::parse();
     logging::begin();
-    // What the worker makes is root's alone, unless it says otherwise.
-    umask(Mode::from_bits_truncate(0o077));
+    // What the worker makes is nobody else's, but for a group that an operator gave to a folder, such as that of the logs.
+    umask(Mode::from_bits_truncate(0o027));
     let config = match Config::load(&options.config) {
         Ok(config) => config,
         Err(problems) => {

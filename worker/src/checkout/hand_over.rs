@@ -1,18 +1,29 @@
 //! A tree changes its owner: only what the former owner owns, and never through a link.
+//!
+//! Somebody may be changing the tree meanwhile, as other runs of the same user can. So every folder is opened without
+//! following links and everything in it is named relative to that descriptor: whatever is swapped in between, nothing
+//! outside the tree is reached.
 
-use std::fs;
+use std::ffi::CStr;
 use std::io;
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use nix::unistd::{Uid, geteuid};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::unistd::{Uid, fchownat, geteuid};
 
 use crate::process::Account;
 
+/// How deep a tree may be: each level is an open descriptor. git itself and most file systems give up near this.
+const MAX_DEPTH: usize = 500;
+
 /// Gives everything below `folder` that belongs to `from` to `account`. The folder itself stays whose it is.
 ///
-/// Nothing may be running that could change the tree meanwhile. A step may have made hard links to files of others;
-/// those do not belong to `from` and stay theirs.
+/// What is within a folder changes hands before the folder does, so that a tree that nobody but root could enter is
+/// closed until all of it is given away.
 ///
 /// # Errors
 /// What the system said.
@@ -21,15 +32,69 @@ pub fn hand_over(folder: &Path, from: Uid, account: &Account) -> io::Result<()> 
     if !geteuid().is_root() || account.is_root() || from == account.uid {
         return Ok(());
     }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let metadata = fs::symlink_metadata(&path)?;
-        if metadata.is_dir() {
-            hand_over(&path, from, account)?;
+    let opened = Dir::open(folder, FOLDER, Mode::empty())?;
+    Ok(hand_over_entries(opened, from, account, MAX_DEPTH)?)
+}
+
+const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+fn hand_over_entries(mut folder: Dir, from: Uid, account: &Account, depth: usize) -> nix::Result<()> {
+    let depth = depth.checked_sub(1).ok_or(Errno::ELOOP)?;
+    let mut names = Vec::new();
+    for entry in folder.iter() {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
         }
-        if metadata.uid() == from.as_raw() {
-            lchown(&path, Some(account.uid.as_raw()), Some(account.gid.as_raw()))?;
+    }
+    for name in names {
+        match hand_over_entry(folder.as_fd(), &name, from, account, depth) {
+            // Gone, or another thing than a moment ago: whoever did that owns it.
+            Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+fn hand_over_entry(folder: BorrowedFd<'_>, name: &CStr, from: Uid, account: &Account, depth: usize) -> nix::Result<()> {
+    let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
+        hand_over_entries(Dir::openat(folder, name, FOLDER, Mode::empty())?, from, account, depth)?;
+    }
+    // A hard link to a file of somebody else does not belong to `from`, and stays theirs.
+    if found.st_uid == from.as_raw() {
+        fchownat(folder, name, Some(account.uid), Some(account.gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_tree_changes_hands_but_nothing_that_a_link_points_to() {
+        if !geteuid().is_root() {
+            println!("SKIPPED: needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, outside) = (folder.path().join("tree"), folder.path().join("outside"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for file in [tree.join("a/b/file"), outside.join("file")] {
+            fs::write(file, "").unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, tree.join("a/link")).unwrap();
+        let account = Account::named("nobody").unwrap();
+        hand_over(&tree, Uid::from_raw(0), &account).unwrap();
+        let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
+        for given in ["a", "a/b", "a/b/file", "a/link"] {
+            assert_eq!(owner(&tree.join(given)), account.uid.as_raw(), "{given}");
+        }
+        assert_eq!([owner(&tree), owner(&outside), owner(&outside.join("file"))], [0, 0, 0]);
+    }
 }

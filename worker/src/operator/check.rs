@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use hookspool_common::config::{Config, Problem};
+use hookspool_common::config::{Config, Problem, Recipient};
 use hookspool_common::names::SecretName;
 use hookspool_common::secrets::SecretStore;
 use nix::unistd::User;
@@ -35,7 +35,7 @@ pub(super) fn check(path: &Path, options: &options::Check) -> anyhow::Result<Exi
         }
         let jobs: usize = config.repositories.iter().map(|repository| repository.jobs.len()).sum();
         let (sources, repositories) = (config.sources.len(), config.repositories.len());
-        writeln!(out, "{}: good ({sources} sources, {repositories} repositories, {jobs} jobs)", config.file.display())?;
+        writeln!(out, "{}: good (sources: {sources}, repositories: {repositories}, jobs: {jobs})", config.file.display())?;
     }
     Ok(if options.strict && !warnings.is_empty() { Exit::Configuration } else { Exit::Success })
 }
@@ -71,6 +71,18 @@ fn warnings(config: &Config) -> Vec<String> {
     );
     if config.mail.is_none() {
         warnings.push("there is no [mail], so nobody is told of any run".to_owned());
+    }
+    if let Some(mail) = &config.mail {
+        let fixed = jobs().flat_map(|job| &job.notify.to).filter_map(|recipient| match recipient {
+            Recipient::Address(address) => Some(address),
+            Recipient::Pusher => None,
+        });
+        let refused = fixed.filter(|address| !mail.allows(&address.address));
+        let instead = mail.fallback.as_ref().map_or("nobody".to_owned(), |fallback| fallback.address.clone());
+        warnings
+            .extend(refused.map(|address| format!("{} is not in [mail] allow, so {instead} is mailed instead", address.address)));
+        let ca_file = mail.ca_file.as_ref().filter(|file| !file.exists());
+        warnings.extend(ca_file.map(|file| format!("[mail] ca_file {} does not exist", file.display())));
     }
     if config.repositories.is_empty() {
         let folder = config.directory().join("repositories");

@@ -4,11 +4,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, Listen, Repository, Source};
 use hookspool_common::forges::{Provider, headers_of_a_delivery};
 use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::repository_name::RepositoryName;
 use hookspool_common::secrets::SecretStore;
+use serde_json::json;
 
 use super::explain::read_body;
 use super::github_delivery::{PushedCommit, PushedRef, push_body};
@@ -20,19 +22,22 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
     let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
-    let (event, body) = what(options, repository)?;
+    let (event, body) = what(config, options, repository)?;
     let url = match &options.url {
         Some(url) => url.clone(),
         None => local_url(config, source)?,
     };
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let secret_name = source.secrets.first().with_context(|| format!("source `{source_name}` has no secret"))?;
-    let secret = SecretStore::of_receiver(config.directory(), credentials).read(secret_name)?;
+    let secret = SecretStore::of_receiver(config.directory(), credentials()).read(secret_name)?;
     let id = options.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let headers = headers_of_a_delivery(source.provider, &event, &id, &body, &secret);
     let answer = post(&url, &headers, &body)?;
     writeln!(io::stdout().lock(), "{} {}", answer.status, answer.body.trim_end())?;
     Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })
+}
+
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Repository> {
@@ -42,23 +47,27 @@ fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Rep
 }
 
 /// The event's name and the body.
-fn what(options: &options::Send, repository: Option<&Repository>) -> anyhow::Result<(String, Vec<u8>)> {
+fn what(config: &Config, options: &options::Send, repository: Option<&Repository>) -> anyhow::Result<(String, Vec<u8>)> {
     if let Some(repository) = repository {
-        return Ok(("push".to_owned(), present_push(options, repository)?));
+        return Ok(("push".to_owned(), present_push(config, options, repository)?));
     }
     let body = match &options.body {
         Some(file) => read_body(file)?,
-        None if options.event == "ping" => br#"{"zen":"Hookspool asks whether anybody listens.","hook_id":1}"#.to_vec(),
+        // With its time, because the same content twice would be one delivery.
+        None if options.event == "ping" => {
+            let zen = "Hookspool asks whether anybody listens.";
+            json!({ "zen": zen, "hook_id": 1, "sent_at": SystemClock.now().to_string() }).to_string().into_bytes()
+        }
         None => bail!("an event `{}` needs a --body", options.event),
     };
     Ok((options.event.clone(), body))
 }
 
 /// A push that tells of what is on the ref now, so that it is there when the run looks.
-fn present_push(options: &options::Send, repository: &Repository) -> anyhow::Result<Vec<u8>> {
+fn present_push(config: &Config, options: &options::Send, repository: &Repository) -> anyhow::Result<Vec<u8>> {
     let wanted = options.reference.as_deref().unwrap_or("HEAD");
     let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
-    let said = git_ls_remote(repository, &full)?;
+    let said = git_ls_remote(config, repository, &full)?;
     let symbolic = said.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix(&format!("\t{full}")));
     let reference: RefName = symbolic.unwrap_or(&full).parse()?;
     let sha = said.lines().find_map(|line| line.strip_suffix(&format!("\t{full}"))?.parse::<Sha>().ok());
@@ -76,8 +85,8 @@ fn present_push(options: &options::Send, repository: &Repository) -> anyhow::Res
     }))
 }
 
-fn git_ls_remote(repository: &Repository, reference: &str) -> anyhow::Result<String> {
-    let remote = git::Remote { address: repository.clone.clone(), ..git::Remote::default() };
+fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> anyhow::Result<String> {
+    let remote = git::Remote::of(repository, config.directory(), &SecretStore::of_worker(config.directory(), credentials()))?;
     let (succeeded, said) =
         git::ask_remote(Path::new("/"), &remote, &["ls-remote", "--symref", "--", &repository.clone, reference])?;
     ensure!(succeeded, "git cannot reach {}; as whoever runs this: git ls-remote {}", repository.clone, repository.clone);
