@@ -113,8 +113,7 @@ impl<B: AsRef<[u8]>> VerifiedDelivery<B> {
     /// The forge's own id for it, if it gave a usable one.
     #[must_use]
     pub fn provider_id(&self) -> Option<&str> {
-        let header = self.delivery.provider.id_header();
-        let value = self.delivery.headers.one(header).ok().flatten()?;
+        let value = self.delivery.provider.id_of(&self.delivery.headers)?;
         (!value.is_empty() && value.len() <= MAX_PROVIDER_ID_BYTES).then_some(value)
     }
 

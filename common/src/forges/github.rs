@@ -3,19 +3,28 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::{Malformed, Reading};
+use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
+use super::{Forge, Malformed, Reading};
 use crate::delivery::Headers;
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
-use crate::git_name::{RefName, Sha};
+use crate::git_name::RefName;
 use crate::repository_name::RepositoryName;
 use crate::secrets::Secret;
 use crate::signature::{self, Proof, SignatureError};
 
-pub(super) const ID_HEADER: &str = "x-github-delivery";
-pub(super) const SIGNATURE_HEADER: &str = "x-hub-signature-256";
-pub(super) const KEPT_HEADERS: &[&str] = &["content-type", "user-agent", EVENT_HEADER, ID_HEADER, "x-github-hook-id"];
+pub(super) const FORGE: Forge = Forge {
+    name: "github",
+    id_headers: &[ID_HEADER],
+    signature_headers: &[SIGNATURE_HEADER],
+    kept_headers: &["content-type", "user-agent", EVENT_HEADER, ID_HEADER, "x-github-hook-id"],
+    verify,
+    read,
+    headers_of_a_delivery,
+};
+
+const ID_HEADER: &str = "x-github-delivery";
+const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 const EVENT_HEADER: &str = "x-github-event";
 
 /// GitHub lists at most this many commits in a push; a list this long may have been cut off.
@@ -144,13 +153,13 @@ struct Ping<'a> {
     sender: Option<User<'a>>,
 }
 
-pub(super) fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
+fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
     let header = headers.one(SIGNATURE_HEADER).ok().flatten().ok_or(SignatureError)?;
     let digits = header.strip_prefix("sha256=").ok_or(SignatureError)?;
     signature::verify_hex(digits, body, secrets)
 }
 
-pub(super) fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
+fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
     let mut headers = Headers::new();
     headers.add("content-type", "application/json");
     headers.add("user-agent", "GitHub-Hookshot/hookspool");
@@ -160,7 +169,7 @@ pub(super) fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: 
     headers
 }
 
-pub(super) fn read(headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
+fn read(headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
     let event = headers.one(EVENT_HEADER).ok().flatten().ok_or(Malformed::EventHeader("X-GitHub-Event"))?;
     let event: String = event.chars().take(64).collect();
     let read = match event.as_str() {
@@ -169,37 +178,9 @@ pub(super) fn read(headers: &Headers, body: &[u8]) -> Result<Reading, Malformed>
         "delete" => parse(body, |delivery| create_or_delete(delivery, false)),
         "pull_request" => parse(body, pull_request),
         "ping" => parse(body, ping),
-        _ => {
-            serde_json::from_slice::<IgnoredAny>(body).map_err(|error| Malformed::NotJson(error.to_string()))?;
-            return Ok(Reading::Nothing(format!("GitHub's event `{event}` starts nothing in Hookspool")));
-        }
+        _ => return nothing("GitHub", &event, body),
     };
-    match read {
-        Ok(read) => Ok(Reading::Events(vec![read])),
-        Err(Unread::NotJson(error)) => Err(Malformed::NotJson(error)),
-        Err(Unread::Shape(why)) => {
-            Ok(Reading::Nothing(format!("this `{event}` is not of the shape that GitHub documents: {why}")))
-        }
-        Err(Unread::Other(why)) => Ok(Reading::Nothing(why)),
-    }
-}
-
-enum Unread {
-    NotJson(String),
-    Shape(String),
-    Other(String),
-}
-
-fn shape(why: impl ToString) -> Unread {
-    Unread::Shape(why.to_string())
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], read: impl FnOnce(T) -> Result<Event, Unread>) -> Result<Event, Unread> {
-    match serde_json::from_slice(body) {
-        Ok(delivery) => read(delivery),
-        Err(error) if error.is_data() && serde_json::from_slice::<IgnoredAny>(body).is_ok() => Err(shape(error)),
-        Err(error) => Err(Unread::NotJson(error.to_string())),
-    }
+    reading("GitHub", &event, read.map(|event| vec![event]))
 }
 
 /// The repository's name from whichever URL is given; the API's own URL names the host too.
@@ -216,10 +197,6 @@ fn repository_name(repository: &Repository<'_>) -> Result<RepositoryName, Unread
     web_url.parse().map_err(shape)
 }
 
-fn owned(text: &Option<Cow<'_, str>>) -> Option<String> {
-    text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
 /// The pusher's name and address come from `pusher`, the account from `sender`, which every delivery has.
 fn person(pusher: Option<&User<'_>>, sender: Option<&User<'_>>) -> Person {
     Person {
@@ -229,23 +206,7 @@ fn person(pusher: Option<&User<'_>>, sender: Option<&User<'_>>) -> Person {
     }
 }
 
-fn commit_id(text: Option<&Cow<'_, str>>) -> Result<Option<Sha>, Unread> {
-    match text.map(AsRef::as_ref) {
-        None => Ok(None),
-        Some(zeros) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => Ok(None),
-        Some(id) => id.parse().map(Some).map_err(shape),
-    }
-}
-
 fn commit(raw: &RawCommit<'_>) -> Result<Commit, Unread> {
-    let lists = [&raw.added, &raw.removed, &raw.modified];
-    let paths = lists.iter().any(|list| list.is_some()).then(|| {
-        let mut paths: Vec<String> =
-            lists.iter().filter_map(|list| list.as_ref()).flatten().map(|path| path.to_string()).collect();
-        paths.sort();
-        paths.dedup();
-        paths
-    });
     let author = raw.author.as_ref();
     Ok(Commit {
         sha: commit_id(raw.id.as_ref())?.ok_or_else(|| shape("a commit has no id"))?,
@@ -255,7 +216,7 @@ fn commit(raw: &RawCommit<'_>) -> Result<Commit, Unread> {
             login: author.and_then(|user| owned(&user.username)),
             email: author.and_then(|user| owned(&user.email)),
         },
-        paths,
+        paths: paths([&raw.added, &raw.removed, &raw.modified]),
     })
 }
 

@@ -1,7 +1,12 @@
 //! From headers and bytes to events: one file per forge, each pure. The structs that mirror a forge's JSON stay
 //! private to its file.
 
+mod reading; // what every forge's parser needs
 mod github;
+mod gitlab;
+mod gitea; // and Forgejo, and Gogs
+mod bitbucket; // Bitbucket Cloud
+mod bitbucket_server;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,42 +21,69 @@ use crate::signature::{Proof, SignatureError};
 pub enum Provider {
     /// GitHub and GitHub Enterprise Server.
     Github,
+    /// GitLab.
+    Gitlab,
+    /// Gitea, and Gogs, whose headers it understands as well.
+    Gitea,
+    /// Forgejo.
+    Forgejo,
+    /// Bitbucket Cloud.
+    Bitbucket,
+    /// Bitbucket Server and Data Center.
+    BitbucketServer,
+}
+
+/// One forge: what its file says of it.
+struct Forge {
+    name: &'static str,
+    /// The headers of which the first that came holds the forge's own id of a delivery.
+    id_headers: &'static [&'static str],
+    /// The headers of which one holds the signature or token.
+    signature_headers: &'static [&'static str],
+    /// The headers that reading a delivery needs; never a signature or token.
+    kept_headers: &'static [&'static str],
+    verify: fn(&Headers, &[u8], &[Secret]) -> Result<Proof, SignatureError>,
+    read: fn(&Headers, &[u8]) -> Result<Reading, Malformed>,
+    headers_of_a_delivery: fn(&str, &str, &[u8], &Secret) -> Headers,
 }
 
 impl Provider {
     /// Every provider.
-    pub const ALL: [Self; 1] = [Self::Github];
+    pub const ALL: [Self; 6] = [Self::Github, Self::Gitlab, Self::Gitea, Self::Forgejo, Self::Bitbucket, Self::BitbucketServer];
+
+    const fn forge(self) -> &'static Forge {
+        match self {
+            Self::Github => &github::FORGE,
+            Self::Gitlab => &gitlab::FORGE,
+            Self::Gitea => &gitea::FORGE,
+            Self::Forgejo => &gitea::FORGEJO,
+            Self::Bitbucket => &bitbucket::FORGE,
+            Self::BitbucketServer => &bitbucket_server::FORGE,
+        }
+    }
 
     /// The provider's name, as in configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-        }
+        self.forge().name
     }
 
-    /// The header that holds the forge's own id of a delivery, in lower case.
+    /// The forge's own id of a delivery, if it gave one.
     #[must_use]
-    pub const fn id_header(self) -> &'static str {
-        match self {
-            Self::Github => github::ID_HEADER,
-        }
+    pub fn id_of(self, headers: &Headers) -> Option<&str> {
+        self.forge().id_headers.iter().find_map(|name| headers.one(name).ok().flatten())
+    }
+
+    /// The headers of which one holds the signature or token, in lower case. Without it nobody need read the body.
+    #[must_use]
+    pub const fn signature_headers(self) -> &'static [&'static str] {
+        self.forge().signature_headers
     }
 
     /// The headers that are kept with a delivery, in lower case: what reading it needs, never a signature or token.
     #[must_use]
     pub const fn kept_headers(self) -> &'static [&'static str] {
-        match self {
-            Self::Github => github::KEPT_HEADERS,
-        }
-    }
-
-    /// The header that holds the signature, in lower case. Without it nobody need read the body.
-    #[must_use]
-    pub const fn signature_header(self) -> &'static str {
-        match self {
-            Self::Github => github::SIGNATURE_HEADER,
-        }
+        self.forge().kept_headers
     }
 }
 
@@ -81,10 +113,7 @@ pub enum Malformed {
 /// [`Malformed`] when it is not this provider's form at all. JSON of a shape that nobody expected is a
 /// [`Reading::Nothing`], because forges add kinds and change shapes.
 pub fn read(provider: Provider, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
-    let reading = match provider {
-        Provider::Github => github::read(headers, body),
-    }?;
-    Ok(match reading {
+    Ok(match (provider.forge().read)(headers, body)? {
         Reading::Events(events) => Reading::Events(events.into_iter().map(Event::bounded).collect()),
         nothing @ Reading::Nothing(_) => nothing,
     })
@@ -95,15 +124,14 @@ pub fn read(provider: Provider, headers: &Headers, body: &[u8]) -> Result<Readin
 /// # Errors
 /// [`SignatureError`] when none of `secrets` made it.
 pub fn verify(provider: Provider, headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
-    match provider {
-        Provider::Github => github::verify(headers, body, secrets),
-    }
+    (provider.forge().verify)(headers, body, secrets)
 }
 
 /// The headers that this provider would send with `body`: used by `hookspool send` and the demo.
 #[must_use]
 pub fn headers_of_a_delivery(provider: Provider, event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
-    match provider {
-        Provider::Github => github::headers_of_a_delivery(event, id, body, secret),
-    }
+    (provider.forge().headers_of_a_delivery)(event, id, body, secret)
 }
+
+#[cfg(test)]
+mod conformance;

@@ -1,0 +1,105 @@
+//! What every provider must do, and a snapshot of every recorded delivery of six forges.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn headers(provider: Provider, event: &str) -> Headers {
+    headers_of_a_delivery(provider, event, "an-id", b"", &Secret::new(b"secret".to_vec()))
+}
+
+/// The event header of a recording, which follows from its file's name.
+fn event_of(provider: Provider, file: &str) -> &'static str {
+    let kind = |prefix: &str| file.starts_with(prefix);
+    match provider {
+        Provider::Github | Provider::Gitea | Provider::Forgejo if kind("HookPullRequest") => "pull_request",
+        Provider::Github if kind("HookPush") || kind("HookTag") => "push",
+        Provider::Gitea | Provider::Forgejo if kind("HookPush") => "push",
+        Provider::Gitea | Provider::Forgejo if kind("HookTag") => "create",
+        Provider::Github | Provider::Gitea | Provider::Forgejo if kind("HookRelease") => "release",
+        Provider::Github => "deployment",
+        Provider::Gitlab if kind("HookPush") => "Push Hook",
+        Provider::Gitlab if kind("HookTag") => "Tag Push Hook",
+        Provider::Gitlab if kind("HookPullRequest") => "Merge Request Hook",
+        Provider::Gitlab => "Release Hook",
+        Provider::Bitbucket if kind("HookPush") => "repo:push",
+        Provider::Bitbucket if kind("HookPullRequestMerged") => "pullrequest:fulfilled",
+        Provider::Bitbucket if kind("HookPullRequestDeclined") => "pullrequest:rejected",
+        Provider::Bitbucket => "pullrequest:created",
+        Provider::BitbucketServer if kind("HookPush") => "repo:refs_changed",
+        Provider::BitbucketServer if kind("HookPullRequestMerged") => "pr:merged",
+        Provider::BitbucketServer => "pr:opened",
+        Provider::Gitea | Provider::Forgejo => "unknown",
+    }
+}
+
+fn recordings(provider: Provider) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/payloads").join(provider.as_str());
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!("SKIPPED: the recorded deliveries are not at {}", folder.display());
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_recording_is_read_as_it_was_reviewed() {
+    for provider in Provider::ALL {
+        for file in recordings(provider) {
+            let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+            let event = event_of(provider, &name);
+            let reading = read(provider, &headers(provider, event), &fs::read(&file).unwrap()).unwrap();
+            let shown = match &reading {
+                Reading::Events(events) => serde_json::to_string_pretty(events).unwrap(),
+                Reading::Nothing(reason) => reason.clone(),
+            };
+            insta::assert_snapshot!(format!("{}-{name}", provider.as_str()), shown);
+            if let Reading::Events(events) = reading {
+                assert!(events.iter().all(Event::is_consistent));
+                assert!(events.iter().all(|event| event.branch.is_none() || event.tag.is_none()));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_provider_signs_it_verifies_and_nothing_else() {
+    let (secret, other) = (Secret::new(b"secret".to_vec()), Secret::new(b"other".to_vec()));
+    for provider in Provider::ALL {
+        let signed = headers_of_a_delivery(provider, "x", "an-id", b"body", &secret);
+        let name = provider.as_str();
+        assert!(verify(provider, &signed, b"body", &[other.clone(), secret.clone()]).is_ok(), "{name}");
+        assert!(verify(provider, &signed, b"body", std::slice::from_ref(&other)).is_err(), "{name}");
+        assert!(verify(provider, &signed, b"body", &[]).is_err(), "{name}");
+        assert!(verify(provider, &Headers::new(), b"body", std::slice::from_ref(&secret)).is_err(), "{name}");
+        assert_eq!(provider.id_of(&signed), Some("an-id"), "{name}");
+        let is_kept = |header: &&str| provider.kept_headers().contains(header);
+        assert!(!provider.signature_headers().iter().any(is_kept), "{name} keeps a signature or token");
+    }
+}
+
+#[test]
+fn an_unknown_event_is_nothing_and_an_unnamed_one_is_malformed() {
+    for provider in Provider::ALL {
+        assert!(matches!(read(provider, &headers(provider, "no:such_event"), b"{}"), Ok(Reading::Nothing(_))));
+        assert!(matches!(read(provider, &headers(provider, "no:such_event"), b"{"), Err(Malformed::NotJson(_))));
+        assert!(matches!(read(provider, &Headers::new(), b"{}"), Err(Malformed::EventHeader(_))));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(
+        event in "push|create|repo:push|repo:refs_changed|Push Hook|Merge Request Hook|System Hook|pull_request|pr:opened|pullrequest:created",
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        for provider in Provider::ALL {
+            let _ = read(provider, &headers(provider, &event), &body);
+        }
+    }
+}

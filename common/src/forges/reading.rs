@@ -1,0 +1,92 @@
+//! What every forge's parser needs: JSON that is not what was expected, commit ids that may be zeros, texts that may be
+//! empty.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Malformed, Reading};
+use crate::event::{Event, Person};
+use crate::git_name::Sha;
+
+/// Why a delivery gives no event.
+pub(super) enum Unread {
+    /// It is not JSON at all.
+    NotJson(String),
+    /// It is not of the shape that the forge documents.
+    Shape(String),
+    /// It is well formed, and starts nothing for this reason.
+    Other(String),
+}
+
+pub(super) fn shape(why: impl ToString) -> Unread {
+    Unread::Shape(why.to_string())
+}
+
+/// Parses `body` as the forge's own type and reads events out of it.
+pub(super) fn parse<'a, T: Deserialize<'a>, R>(body: &'a [u8], read: impl FnOnce(T) -> Result<R, Unread>) -> Result<R, Unread> {
+    match serde_json::from_slice(body) {
+        Ok(delivery) => read(delivery),
+        Err(error) if error.is_data() && serde_json::from_slice::<IgnoredAny>(body).is_ok() => Err(shape(error)),
+        Err(error) => Err(Unread::NotJson(error.to_string())),
+    }
+}
+
+/// Any JSON at all.
+pub(super) fn check_json(body: &[u8]) -> Result<(), Malformed> {
+    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| Malformed::NotJson(error.to_string()))
+}
+
+/// The outcome of reading an event that the forge calls `name`.
+pub(super) fn reading(forge: &str, name: &str, read: Result<Vec<Event>, Unread>) -> Result<Reading, Malformed> {
+    match read {
+        Ok(events) if events.is_empty() => Ok(Reading::Nothing(format!("this `{name}` tells of nothing that happened"))),
+        Ok(events) => Ok(Reading::Events(events)),
+        Err(Unread::NotJson(error)) => Err(Malformed::NotJson(error)),
+        Err(Unread::Shape(why)) => {
+            Ok(Reading::Nothing(format!("this `{name}` is not of the shape that {forge} documents: {why}")))
+        }
+        Err(Unread::Other(why)) => Ok(Reading::Nothing(why)),
+    }
+}
+
+/// An event of a kind that starts nothing; only that it is JSON is checked.
+pub(super) fn nothing(forge: &str, name: &str, body: &[u8]) -> Result<Reading, Malformed> {
+    check_json(body)?;
+    Ok(Reading::Nothing(format!("{forge}'s event `{name}` starts nothing in Hookspool")))
+}
+
+pub(super) fn owned(text: &Option<Cow<'_, str>>) -> Option<String> {
+    text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// A commit's id; the zero id and an absent one are `None`.
+pub(super) fn commit_id(text: Option<&Cow<'_, str>>) -> Result<Option<Sha>, Unread> {
+    match text.map(AsRef::as_ref) {
+        None => Ok(None),
+        Some(zeros) if zeros.bytes().all(|byte| byte == b'0') => Ok(None),
+        Some(id) => id.parse().map(Some).map_err(shape),
+    }
+}
+
+/// The paths of a commit's three lists, each once; `None` when the forge gave none of the lists.
+pub(super) fn paths(lists: [&Option<Vec<Cow<'_, str>>>; 3]) -> Option<Vec<String>> {
+    if lists.iter().all(|list| list.is_none()) {
+        return None;
+    }
+    let mut paths: Vec<String> = lists.into_iter().flatten().flatten().map(|path| path.to_string()).collect();
+    paths.sort();
+    paths.dedup();
+    Some(paths)
+}
+
+/// `Name <address>`, as git writes an author.
+pub(super) fn author(raw: &str) -> Person {
+    match raw.strip_suffix('>').and_then(|raw| raw.rsplit_once('<')) {
+        Some((name, address)) => {
+            Person { name: owned(&Some(name.trim().into())), login: None, email: owned(&Some(address.into())) }
+        }
+        None => Person { name: owned(&Some(raw.trim().into())), login: None, email: None },
+    }
+}
