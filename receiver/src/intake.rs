@@ -59,7 +59,7 @@ impl Intake {
         B: Body<Data = Bytes> + Unpin,
     {
         // Whoever does not even claim to be the forge need not be read.
-        if headers.get_all(source.provider.signature_header()).iter().count() != 1 {
+        if !claims_to_be_signed(source, headers) {
             return Ok(Reply::Unauthorized);
         }
         let body = match self.room.read(body).await {
@@ -92,12 +92,18 @@ impl Intake {
     }
 }
 
+/// Whether there is a signature to check: some forges send one in several headers, and none sends a header twice.
+fn claims_to_be_signed(source: &Source, headers: &HeaderMap) -> bool {
+    let counts = source.provider.signature_headers().iter().map(|name| headers.get_all(*name).iter().count());
+    counts.clone().all(|count| count <= 1) && counts.sum::<usize>() > 0
+}
+
 /// The headers that the source's provider looks at; the others are nobody's business.
 fn looked_at(source: &Source, headers: &HeaderMap) -> Headers {
     let mut looked_at = Headers::new();
-    let names = source.provider.kept_headers().iter().copied().chain([source.provider.signature_header()]);
+    let names = source.provider.kept_headers().iter().chain(source.provider.signature_headers());
     for name in names {
-        for value in headers.get_all(name) {
+        for value in headers.get_all(*name) {
             looked_at.add(name, &String::from_utf8_lossy(value.as_bytes()));
         }
     }

@@ -1,5 +1,6 @@
-//! Signatures against a tool that others wrote: npm's `@octokit/webhooks-methods` signs deliveries that the real
-//! receiver takes, and verifies those that Hookspool signs. `tests/run` installs it into `target/npm`.
+//! What others wrote, against the real receiver: npm's `@octokit/webhooks-methods` signs deliveries that it takes, and
+//! verifies those that Hookspool signs; `@octokit/webhooks-examples` holds hundreds of bodies of some sixty kinds.
+//! `tests/run` installs both into `target/npm`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hookspool_common::delivery::Headers;
-use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::forges::{self, Provider, Reading, headers_of_a_delivery};
 use hookspool_tests::programs::workspace;
 use hookspool_tests::receiver::{Installation, Post, secret};
 use serde_json::{Value, json};
@@ -26,26 +27,38 @@ const verified = await Promise.all(signed.map(([body, signature]) => verify(secr
 console.log(JSON.stringify({ signatures, verified }));
 "#;
 
-/// What octokit says, or nothing where it is absent.
+/// The examples of GitHub's documentation, as others keep them: one list of event and bodies after the other.
+const EXAMPLES: &str = r#"
+import { createRequire } from "node:module";
+const examples = createRequire(process.cwd() + "/")("@octokit/webhooks-examples");
+console.log(JSON.stringify((examples.default ?? examples).map(({ name, examples }) => [name, examples])));
+"#;
+
+/// What octokit says of bodies and signatures, or nothing where it is absent.
 fn ask_octokit(bodies: &[String], signed: &[(String, String)]) -> Option<Value> {
+    let secret = String::from_utf8(secret().bytes().to_vec()).unwrap();
+    ask_node("webhooks-methods", SCRIPT, &json!({ "secret": secret, "bodies": bodies, "signed": signed }))
+}
+
+/// What a script prints that uses this module of octokit's, or nothing where it is absent.
+fn ask_node(module: &str, script: &str, question: &Value) -> Option<Value> {
     let folder = workspace().join("target/npm");
-    let is_there = folder.join("node_modules/@octokit/webhooks-methods/package.json").exists();
+    let is_there = folder.join("node_modules/@octokit").join(module).join("package.json").exists();
     let node = Command::new("node").arg("--version").stdout(Stdio::null()).status();
     if !is_there || node.is_err() {
-        println!("SKIPPED: node or @octokit/webhooks-methods is not installed; tests/run installs them");
+        println!("SKIPPED: node or @octokit/{module} is not installed; tests/run installs them");
         return None;
     }
-    let secret = String::from_utf8(secret().bytes().to_vec()).unwrap();
-    let question = json!({ "secret": secret, "bodies": bodies, "signed": signed }).to_string();
     let mut node = Command::new("node")
-        .args(["--input-type=module", "--eval", SCRIPT])
+        .args(["--input-type=module", "--eval", script])
         // Modules are looked for from the present folder on.
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    node.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
+    // A script that asks nothing may have ended already.
+    let _ = node.stdin.take().unwrap().write_all(question.to_string().as_bytes());
     let output = node.wait_with_output().unwrap();
     assert!(output.status.success(), "node: {}", output.status);
     Some(serde_json::from_slice(&output.stdout).unwrap())
@@ -107,4 +120,33 @@ fn octokit_verifies_what_hookspool_signs() {
         let is_whole = number % 2 == 1;
         assert_eq!(answer["verified"][number], Value::Bool(is_whole), "{body:.100}");
     }
+}
+
+#[test]
+fn every_example_of_githubs_documentation_is_taken_and_no_tag_is_a_branch() {
+    let Some(examples) = ask_node("webhooks-examples", EXAMPLES, &Value::Null) else { return };
+    let installation = Installation::new().unwrap();
+    let receiver = installation.start().unwrap();
+    let mut connection = receiver.connect().unwrap();
+    let (mut kinds, mut bodies) = (0, 0);
+    for kind in examples.as_array().unwrap() {
+        kinds += 1;
+        for example in kind[1].as_array().unwrap() {
+            bodies += 1;
+            let (event, body) = (kind[0].as_str().unwrap(), example.to_string());
+            connection.send(&Post::signed(event, &format!("example-{bodies}"), body.clone()).bytes()).unwrap();
+            let answer = connection.answer().unwrap();
+            assert!((200..300).contains(&answer.status), "{event}: {} {}", answer.status, answer.body);
+            let mut headers = Headers::new();
+            headers.add("x-github-event", event);
+            let read = forges::read(Provider::Github, &headers, body.as_bytes()).unwrap();
+            let Reading::Events(events) = read else { continue };
+            let names_a_tag =
+                example["ref_type"] == "tag" || example["ref"].as_str().is_some_and(|name| name.starts_with("refs/tags/"));
+            for event in events {
+                assert!(event.is_consistent() && !(names_a_tag && event.branch.is_some()), "{event:?}");
+            }
+        }
+    }
+    assert!(kinds >= 50 && bodies >= 300, "{kinds} kinds, {bodies} bodies");
 }

@@ -78,6 +78,7 @@ fn what_a_provider_signs_it_verifies_and_nothing_else() {
         assert!(verify(provider, &signed, b"body", &[]).is_err(), "{name}");
         assert!(verify(provider, &Headers::new(), b"body", std::slice::from_ref(&secret)).is_err(), "{name}");
         assert_eq!(provider.id_of(&signed), Some("an-id"), "{name}");
+        assert!(provider.forge().id_headers.iter().all(|header| provider.kept_headers().contains(header)), "{name}");
         let is_kept = |header: &&str| provider.kept_headers().contains(header);
         assert!(!provider.signature_headers().iter().any(is_kept), "{name} keeps a signature or token");
     }

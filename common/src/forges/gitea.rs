@@ -16,7 +16,7 @@ use crate::signature::{self, Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "gitea",
-    id_headers: &["x-gitea-delivery", "x-forgejo-delivery", "x-gogs-delivery", "x-github-delivery"],
+    id_headers: &["x-gitea-delivery", "x-forgejo-delivery", "x-gogs-delivery"],
     signature_headers: &["x-gitea-signature", "x-forgejo-signature", "x-gogs-signature", HUB_SIGNATURE_HEADER],
     kept_headers: &[
         "content-type",

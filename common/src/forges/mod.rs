@@ -33,6 +33,8 @@ pub enum Provider {
     BitbucketServer,
 }
 
+type Verify = fn(&Headers, &[u8], &[Secret]) -> Result<Proof, SignatureError>;
+
 /// One forge: what its file says of it.
 struct Forge {
     name: &'static str,
@@ -42,7 +44,7 @@ struct Forge {
     signature_headers: &'static [&'static str],
     /// The headers that reading a delivery needs; never a signature or token.
     kept_headers: &'static [&'static str],
-    verify: fn(&Headers, &[u8], &[Secret]) -> Result<Proof, SignatureError>,
+    verify: Verify,
     read: fn(&Headers, &[u8]) -> Result<Reading, Malformed>,
     headers_of_a_delivery: fn(&str, &str, &[u8], &Secret) -> Headers,
 }

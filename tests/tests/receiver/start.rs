@@ -22,9 +22,10 @@ fn it_refuses_to_run_as_root_and_names_the_user() {
     }
     let installation = Installation::new().unwrap();
     installation.write_config("127.0.0.1:0", "user = \"hooks\"").unwrap();
-    let output = Command::new(program("hookspool-receiver")).arg("--config").arg(installation.config()).output().unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let mut command = installation.command().unwrap();
+    std::os::unix::process::CommandExt::uid(&mut command, 0);
+    let (code, message) = installation.run_to_end(&mut command).unwrap();
+    assert_eq!(code, Some(1));
     assert!(message.contains("refusing to run as root") && message.contains("runuser -u hooks --"), "{message}");
     assert!(!installation.spool().join("inbox.db").exists());
 }

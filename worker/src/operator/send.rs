@@ -22,6 +22,12 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
     let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
+    let speaks_githubs_form = matches!(source.provider, Provider::Github | Provider::Gitea | Provider::Forgejo);
+    let provider = source.provider.as_str();
+    ensure!(
+        repository.is_none() || speaks_githubs_form,
+        "`--repository` cannot speak for {provider} yet; give --event and --body"
+    );
     let (event, body) = what(config, options, repository)?;
     let url = match &options.url {
         Some(url) => url.clone(),
@@ -94,8 +100,6 @@ fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> a
 }
 
 fn local_url(config: &Config, source: &Source) -> anyhow::Result<String> {
-    // Every provider so far takes HTTP; the match makes the next one think about it.
-    let Provider::Github = source.provider;
     match &config.receiver.listen {
         Listen::Tcp(address) if address.port() != 0 => Ok(format!("http://{address}{}", source.path)),
         other => {
