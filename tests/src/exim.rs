@@ -161,7 +161,7 @@ impl Exim {
     /// Waits until a mailbox holds this many mails.
     ///
     /// # Errors
-    /// When it does not within [`PATIENCE`].
+    /// When it does not within twenty seconds.
     pub fn wait_for_mails(&mut self, mailbox: &str, count: usize) -> anyhow::Result<Vec<String>> {
         self.wait_for(&format!("{count} mails for {mailbox}"), |server| {
             let mails = server.mails(mailbox)?;

@@ -283,3 +283,19 @@ fn a_job_that_is_gone_from_the_configuration_is_refused() {
     assert!(text(&shown["reason"]).contains("job `tests` is not in "), "{shown}");
     assert_eq!(server.written("ran"), None);
 }
+
+#[test]
+fn a_ledger_that_was_lost_does_not_run_everything_again() {
+    let server =
+        Server::new("[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\" }]\nbuild = \"echo $HOOKSPOOL_SHA >>$OUT/built\"\n");
+    server.deliver_and_settle(&Delivery::push("master", &server.laptop.push_commit("master", "1")));
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        let _ = std::fs::remove_file(server.state(name));
+    }
+    server.run_pass();
+    assert!(server.runs().is_empty());
+    let new = server.laptop.push_commit("master", "2");
+    server.deliver_and_settle(&Delivery::push("master", &new));
+    assert_eq!(server.written("built").unwrap().lines().collect::<Vec<_>>().len(), 2);
+    assert_eq!(server.written("built").unwrap().lines().last(), Some(&*new));
+}

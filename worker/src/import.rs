@@ -124,9 +124,11 @@ pub fn importer(config: &Config) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut reader = SqliteInboxReader::open(&inbox).with_context(|| inbox.display().to_string())?;
-    let known = after.split_once(' ').filter(|(identity, _)| *identity == reader.identity().as_str());
-    let seq: i64 = known.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
-    mark(spool, seq);
+    // A ledger that was lost must not run everything anew: then the mark says how far the lost one had come.
+    let known = if after.is_empty() { fs::read_to_string(spool.join(MARK_FILE)).unwrap_or_default() } else { after };
+    let of_this_inbox = known.trim().split_once(' ').filter(|(identity, _)| *identity == reader.identity().as_str());
+    let seq: i64 = of_this_inbox.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
+    mark(spool, reader.identity(), seq);
     let mut out = io::BufWriter::new(io::stdout().lock());
     writeln!(out, "{}", serde_json::to_string(&Preface { inbox: reader.identity().clone() })?)?;
     let mut bytes = 0;
@@ -148,14 +150,16 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells the receiver up to which place the ledger has taken over, so that it may prune. It may well do without.
-fn mark(spool: &Path, seq: i64) {
+/// Tells the receiver up to which place of this inbox the ledger has taken over, so that it may prune. It may well do
+/// without.
+fn mark(spool: &Path, inbox: &InboxIdentity, seq: i64) {
     let path = spool.join(MARK_FILE);
-    if fs::read_to_string(&path).is_ok_and(|known| known.trim() == seq.to_string()) {
+    let text = format!("{inbox} {seq}\n");
+    if fs::read_to_string(&path).is_ok_and(|known| known == text) {
         return;
     }
     let fresh = spool.join(format!("{MARK_FILE}.new"));
-    if let Err(error) = fs::write(&fresh, format!("{seq}\n")).and_then(|()| fs::rename(&fresh, &path)) {
+    if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
         tracing::warn!(file = %path.display(), %error, "cannot write the mark");
     }
 }

@@ -10,7 +10,8 @@ use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 /// Exists while there is something to import. `PathExists=` of a path unit watches it.
 pub const WAKE_FILE: &str = "wake";
 
-/// Holds the place up to which the ledger has taken deliveries over; written by the importer, read by the receiver.
+/// Holds an inbox's identity and the place in it up to which the ledger has taken deliveries over, as the importer was
+/// last told. The receiver may prune up to there.
 pub const MARK_FILE: &str = "taken-over";
 
 /// The spool folder is not one that this program can write to.
