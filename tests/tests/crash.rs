@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use hookspool_tests::server::{
     Delivery, Server, Setup, entries, is_root, kill_now, processes_of, processes_with, text, wait_for,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rusqlite::Connection;
 
 /// Another process's transaction, for as long as it lives: while it does, nothing can be committed to the ledger.
@@ -183,6 +185,27 @@ fn a_runner_killed_after_its_last_step_and_before_its_commit_loses_no_outcome() 
     assert_eq!((server.written("build").as_deref(), server.written("always").as_deref()), (Some("once"), Some("once")));
     assert_eq!(server.mails().len(), 1);
     assert!(!server.state("work/1").exists());
+}
+
+#[test]
+fn a_runner_that_is_asked_to_end_after_its_last_step_still_writes_its_outcome_down() {
+    let server = Server::new(&COUNTING.replace("echo once", "while ! [ -e $OUT/go ]; do sleep 0.02; done; echo once"));
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    let runner = runner(&server);
+    let lock = LedgerLock::take(&server);
+    server.release("go");
+    let journal = server.state("runs/1/journal");
+    wait_for("the outcome in the journal", || fs::read_to_string(&journal).ok()?.contains("\"outcome\"").then_some(()));
+    // As a pass does for a newer run of the lane, too late.
+    for _ in 0..3 {
+        kill(Pid::from_raw(runner), Signal::SIGTERM).unwrap();
+    }
+    lock.release();
+    // Nobody starts a pass: the runner itself ends the run, and becomes the pass that sends its mail.
+    server.wait_for_state(1, "succeeded");
+    wait_for("the mail", || (server.mails().len() == 1).then_some(()));
+    assert_eq!(server.written("master").as_deref(), Some("once"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use hookspool_common::secrets::SecretStore;
 
 use crate::alive::Alive;
 use crate::folders::Folders;
+use crate::process::{hold_signals, release_signals};
 use crate::report::{clean_up, conclude};
 use crate::work::Work;
 
@@ -30,6 +31,8 @@ pub const CLAIMED: &str = "claimed\n";
 pub fn run(config: &Config, id: RunId, credentials: Option<PathBuf>, clock: &dyn Clock) -> anyhow::Result<bool> {
     // A group and session of its own: what ends the pass does not end the run. It fails where that is so already.
     let _ = nix::unistd::setsid();
+    // Whoever holds the lock may be asked to end. That ends a step, never the runner: it still has the outcome to write.
+    hold_signals().context("cannot hold signals back")?;
     let folders = Folders::new(&config.paths);
     let Some(lock) = Alive::take(&folders, id).with_context(|| format!("cannot lock run {id}"))? else { return Ok(false) };
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
@@ -47,6 +50,8 @@ pub fn run(config: &Config, id: RunId, credentials: Option<PathBuf>, clock: &dyn
 /// # Errors
 /// What the system said; nothing is lost then but time.
 pub fn become_pass(config: &Config) -> anyhow::Error {
+    // They were meant for the run, which is over.
+    release_signals();
     let error = Command::new("/proc/self/exe").arg0("hookspool-worker").arg("pass").arg("--config").arg(&config.file).exec();
     anyhow::Error::new(error).context("cannot go on as a pass")
 }

@@ -10,4 +10,4 @@ pub use account::{Account, AccountError};
 pub use containment::Containment;
 pub use descendants::kill_marked;
 pub use spawn::Launch;
-pub use supervise::{Cancel, Ended, Supervisor};
+pub use supervise::{Cancel, Ended, Supervisor, hold_signals, release_signals};

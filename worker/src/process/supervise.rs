@@ -61,14 +61,13 @@ struct Child {
 }
 
 impl Supervisor {
-    /// Takes over SIGCHLD, SIGTERM and SIGINT, and becomes the parent of every orphan below this process.
+    /// Takes over the signals of [`hold_signals`], and becomes the parent of every orphan below this process.
     ///
     /// # Errors
     /// What the system said.
     pub fn new(containment: Option<Containment>) -> io::Result<Self> {
-        let mask = watched_signals();
-        mask.thread_block()?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        hold_signals()?;
+        let signals = signal_descriptor()?;
         prctl::set_child_subreaper(true)?;
         Ok(Self { signals, cancelled: false, containment })
     }
@@ -79,10 +78,8 @@ impl Supervisor {
         self.cancelled
     }
 
-    /// Gives the signals back and removes the cgroup, with whatever is in it.
+    /// Removes the cgroup, with whatever is in it. The signals stay held.
     pub fn end(self) {
-        // Should it fail, signals stay blocked in a process that is about to end.
-        let _ = watched_signals().thread_unblock();
         if let Some(containment) = self.containment {
             containment.end();
         }
@@ -188,8 +185,29 @@ impl Supervisor {
     }
 }
 
+/// From here on SIGCHLD, SIGTERM and SIGINT end nothing by themselves: they wait until a [`Supervisor`] reads them.
+///
+/// # Errors
+/// What the system said.
+pub fn hold_signals() -> io::Result<()> {
+    Ok(watched_signals().thread_block()?)
+}
+
+/// Forgets the signals that wait, and lets those that come do again what they do by themselves.
+pub fn release_signals() {
+    if let Ok(signals) = signal_descriptor() {
+        while let Ok(Some(_)) = signals.read_signal() {}
+    }
+    // Should it fail, signals stay blocked in a process that is about to end.
+    let _ = watched_signals().thread_unblock();
+}
+
 fn watched_signals() -> SigSet {
     [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
+}
+
+fn signal_descriptor() -> io::Result<SignalFd> {
+    Ok(SignalFd::with_flags(&watched_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 impl Child {
