@@ -256,6 +256,16 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_is_synced_before_it_returns() {
+        // kill -9 cannot show this, and a loss of power is hard to come by: SQLite's own word for FULL is 2.
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = SqliteInbox::open(&folder.path().join(super::super::INBOX_FILE)).unwrap();
+        let pragma = |name| inbox.connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+        let synchronous: i64 = inbox.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((synchronous, pragma("journal_mode").unwrap().as_str()), (2, "wal"));
+    }
+
+    #[test]
     fn a_locked_inbox_takes_nothing_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(super::super::INBOX_FILE);
