@@ -50,7 +50,7 @@ fn check_says_what_is_good_and_what_this_machine_lacks() {
         ..Setup::default()
     });
     let checked = server.hookspool(&["check"]);
-    assert!(checked.status.success() && err(&checked).contains("warning: secret `TOKEN` is in none of "), "{}", err(&checked));
+    assert!(checked.status.success() && err(&checked).contains("warning: secret `TOKEN` is absent"), "{}", err(&checked));
     assert_eq!(server.hookspool(&["check", "--strict"]).status.code(), Some(4));
     let json = server.json(&["check", "--json"]);
     assert_eq!((json["errors"].as_array().map(Vec::len), keys(&json)), (Some(0), vec!["errors", "warnings"]));
