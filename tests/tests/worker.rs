@@ -246,12 +246,20 @@ fn secrets_reach_steps_and_neither_log_nor_mail() {
 fn a_secret_that_is_absent_or_too_short_to_be_masked_fails_the_run_and_is_named() {
     let server = Server::new(&job("secrets = [\"TOKEN\"]\nbuild = \"echo x >$OUT/ran\""));
     server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
-    assert!(server.outcome(1).1.starts_with("secret `TOKEN` is absent; write it into a file of that name in "), "{}", server.outcome(1).1);
+    assert!(
+        server.outcome(1).1.starts_with("secret `TOKEN` is absent; write it into a file of that name in "),
+        "{}",
+        server.outcome(1).1
+    );
     server.write_secret("TOKEN", "12345");
     server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
     assert!(server.outcome(2).1.contains("`TOKEN` has 5 bytes"), "{}", server.outcome(2).1);
     assert_eq!((server.states().join(" ").as_str(), server.written("ran")), ("failed failed", None));
-    assert!(server.mails()[0].words().contains("secret `TOKEN` is absent; write it into a file of that name in"), "{}", server.mails()[0].body);
+    assert!(
+        server.mails()[0].words().contains("secret `TOKEN` is absent; write it into a file of that name in"),
+        "{}",
+        server.mails()[0].body
+    );
 }
 
 #[test]
