@@ -20,8 +20,14 @@ impl Post {
     /// What GitHub would send, signed.
     #[must_use]
     pub fn signed(event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::signed_by(Provider::Github, event, id, body)
+    }
+
+    /// What this forge would send, signed.
+    #[must_use]
+    pub fn signed_by(provider: Provider, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        let headers = headers_of_a_delivery(Provider::Github, event, id, &body, &secret());
+        let headers = headers_of_a_delivery(provider, event, id, &body, &secret());
         let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
         Self { headers, body }
     }
