@@ -8,6 +8,7 @@ pub mod clock;
 pub mod names; // ids and names that were checked once
 pub mod git_name; // refs and commits, as git allows them
 pub mod repository_name; // one name for every spelling of a repository's URL
+pub mod headers; // what came with the bytes
 pub mod delivery; // headers and bytes, before and after their signature was checked
 pub mod signature; // HMAC-SHA256 over the raw bytes
 pub mod event; // the one closed model of what happened

@@ -6,8 +6,9 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::Config;
-use hookspool_common::delivery::{Delivery, Headers};
+use hookspool_common::delivery::Delivery;
 use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::headers::Headers;
 use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
 use hookspool_common::secrets::Secret;
 

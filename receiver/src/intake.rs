@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use hookspool_common::clock::Clock;
 use hookspool_common::config::Config;
-use hookspool_common::delivery::{Delivery, Headers};
+use hookspool_common::delivery::Delivery;
+use hookspool_common::headers::Headers;
 use hookspool_common::inbox::Receipt;
 use http_body_util::Full;
 use hyper::body::Body;

@@ -61,7 +61,7 @@ fn every_recorded_push_and_tag_is_accepted_by_a_signature_alone() {
     for (provider, push, tag) in FORGES {
         let recordings = recordings(provider, push, tag);
         let repositories = recordings.iter().map(|(event, name, body)| {
-            let mut headers = hookspool_common::delivery::Headers::new();
+            let mut headers = hookspool_common::headers::Headers::new();
             let post = Post::signed_by(provider, event, name, body.clone());
             for header in provider.kept_headers() {
                 post.header(header).into_iter().for_each(|value| headers.add(header, &value));

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use hookspool_common::delivery::Headers;
 use hookspool_common::forges::{self, Provider, Reading, headers_of_a_delivery};
+use hookspool_common::headers::Headers;
 use hookspool_tests::programs::workspace;
 use hookspool_tests::receiver::{Installation, Post, secret};
 use serde_json::{Value, json};

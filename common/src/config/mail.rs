@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::main_file::absolute_path;
 use super::problem::Report;
 use super::table::{Table, Text};
 use crate::names::SecretName;
@@ -131,7 +130,7 @@ pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> Option<Mail
     let transport_span = transport.as_ref().map_or(table.span(), |text| text.span.clone());
     let transport: Option<Transport> = transport.and_then(|text| table.parse_text(&text, report));
     let password: Option<SecretName> = table.parsed("password", report);
-    let ca_file = table.text("ca_file", report).and_then(|text| absolute_path(&table, &text, report));
+    let ca_file = table.text("ca_file", report).and_then(|text| table.absolute_path(&text, report));
     let allow = table.texts("allow", report).unwrap_or_default();
     let allow = allow.iter().filter_map(|text| read_allowed(&table, text, report)).collect();
     let fallback = table.parsed("fallback", report);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::address::{Listen, Network};
 use super::mail::{self, Mail};
 use super::problem::{Report, SourceText, suggestion};
-use super::table::{Table, Text, parse, read_file};
+use super::table::{Table, parse, read_file};
 use crate::forges::Provider;
 use crate::names::{SecretName, SourceName};
 
@@ -99,20 +99,10 @@ fn default_paths() -> Paths {
     Paths { spool: "/var/spool/hookspool".into(), state: "/var/lib/hookspool".into(), logs: "/var/log/hookspool".into() }
 }
 
-/// An absolute path; anything else would depend on who starts a program where.
-pub(super) fn absolute_path(table: &Table<'_, '_>, text: &Text, report: &mut Report) -> Option<PathBuf> {
-    let path = PathBuf::from(&text.value);
-    if path.is_absolute() {
-        return Some(path);
-    }
-    table.wrong(text.span.clone(), format!("{:?} is not an absolute path", text.value), None, report);
-    None
-}
-
 fn read_paths(mut table: Table<'_, '_>, report: &mut Report) -> Option<Paths> {
     let defaults = default_paths();
     let mut folder = |key, default: PathBuf, report: &mut Report| match table.text(key, report) {
-        Some(text) => absolute_path(&table, &text, report),
+        Some(text) => table.absolute_path(&text, report),
         None => Some(default),
     };
     let spool = folder("spool", defaults.spool, report);

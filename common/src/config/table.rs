@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::Spanned;
@@ -141,6 +141,16 @@ impl<'a, 't> Table<'a, 't> {
     /// Parses a text that was read already.
     pub(super) fn parse_text<T: FromStr<Err: ToString>>(&self, text: &Text, report: &mut Report) -> Option<T> {
         text.value.parse().map_err(|error: T::Err| self.wrong(text.span.clone(), error.to_string(), None, report)).ok()
+    }
+
+    /// An absolute path; anything else would depend on who starts a program where.
+    pub(super) fn absolute_path(&self, text: &Text, report: &mut Report) -> Option<PathBuf> {
+        let path = PathBuf::from(&text.value);
+        if path.is_absolute() {
+            return Some(path);
+        }
+        self.wrong(text.span.clone(), format!("{:?} is not an absolute path", text.value), None, report);
+        None
     }
 
     /// A text or a list of texts.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::reading::{Unread, check_json, commit_id, nothing, owned, parse, reading, shape};
 use super::{Forge, Malformed, Reading};
-use crate::delivery::Headers;
 use crate::event::{Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
+use crate::headers::Headers;
 use crate::repository_name::RepositoryName;
 use crate::secrets::Secret;
 use crate::signature::{self, Proof, SignatureError};

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
 use super::{Forge, Malformed, Reading};
-use crate::delivery::Headers;
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
+use crate::headers::Headers;
 use crate::repository_name::RepositoryName;
 use crate::secrets::Secret;
 use crate::signature::{self, Proof, SignatureError};

@@ -10,8 +10,8 @@ mod bitbucket_server;
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::Headers;
 use crate::event::Event;
+use crate::headers::Headers;
 use crate::secrets::Secret;
 use crate::signature::{Proof, SignatureError};
 

@@ -1,3 +1,5 @@
+//! One request from head to answer, with an inbox that the test looks into.
+
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll};

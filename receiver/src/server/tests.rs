@@ -1,3 +1,5 @@
+//! Connections through a real socket: limits, the end, and what is in flight then.
+
 use std::net::SocketAddr;
 
 use hookspool_common::inbox::Entry;

@@ -1,3 +1,5 @@
+//! What is stored and answered, delivery by delivery.
+
 use super::*;
 use crate::fixture::{config, delivery, push, secrets};
 
@@ -71,7 +73,7 @@ fn the_content_type_counts_only_once_the_signature_is_right() {
             .filter(|(name, _)| *name != "content-type")
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        delivery.headers = hookspool_common::delivery::Headers::new();
+        delivery.headers = hookspool_common::headers::Headers::new();
         others.iter().for_each(|(name, value)| delivery.headers.add(name, value));
         delivery.headers.add("content-type", content_type);
         verified(delivery, secrets).map(drop)

@@ -1,3 +1,5 @@
+//! The writer's thread, with inboxes that fail, hang and die.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hookspool_common::names::DeliveryId;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use hookspool_common::config::Config;
-use hookspool_common::delivery::Headers;
 use hookspool_common::event::{Event, Kind};
 use hookspool_common::forges::{self, Provider, Reading};
+use hookspool_common::headers::Headers;
 use hookspool_common::matching::{Matching, matches, reason_for_nothing};
 use hookspool_common::names::SourceName;
 use serde_json::{Map, Value, json};

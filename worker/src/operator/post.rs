@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use hookspool_common::delivery::Headers;
+use hookspool_common::headers::Headers;
 
 /// How long to wait for an answer: what GitHub gives a receiver.
 const TIMEOUT: Duration = Duration::from_secs(10);

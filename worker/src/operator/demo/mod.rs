@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use hookspool_common::config::{Config, DEFAULT_PATH};
-use hookspool_common::delivery::Headers;
 use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::headers::Headers;
 use hookspool_common::ledger::{NoticeState, RunState};
 use hookspool_common::names::RunId;
 use hookspool_common::secrets::Secret;
