@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hookspool_common::clock::Clock;
@@ -15,6 +17,7 @@ use hookspool_common::config::Config;
 use hookspool_common::inbox::{INBOX_FILE, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
 use hookspool_common::ledger::{Admission, Ledger};
 use hookspool_common::record::{InboxIdentity, MAX_LINE_BYTES, Preface, Record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 
 use crate::admission::admission;
@@ -29,6 +32,9 @@ const ENOUGH_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes that a pass takes from one importer: what an honest one hands over at most. They are all in memory at once.
 const MAX_BATCH_BYTES: usize = ENOUGH_BYTES + MAX_LINE_BYTES;
 
+/// How long an importer may take. Whoever is the receiver's user can stop it, and must not stop the pass with it.
+const IMPORT_TIME: Duration = Duration::from_secs(30);
+
 /// The importer's variable for the place up to which the ledger has taken over, and from which inbox.
 const AFTER: &str = "HOOKSPOOL_IMPORT_AFTER";
 
@@ -41,10 +47,10 @@ pub fn import(config: &Config, ledger: &mut dyn Ledger, clock: &dyn Clock) -> an
     let watermark = ledger.watermark()?;
     let mut importer = start(config, watermark.as_ref())?;
     let stdout = importer.stdout.take().context("the importer has no standard output")?;
-    let taken = take_over(config, ledger, watermark.as_ref(), BufReader::new(stdout), clock);
-    if taken.is_err() {
-        let _ = importer.kill();
-    }
+    let lines = BufReader::new(Patient { pipe: stdout, deadline: Instant::now() + IMPORT_TIME });
+    let taken = take_over(config, ledger, watermark.as_ref(), lines, clock);
+    // Its output ends when it does, so an honest importer is gone by now, with its status.
+    let _ = importer.kill();
     let status = importer.wait().context("cannot wait for the importer")?;
     let taken = taken?;
     ensure!(status.success(), "the importer failed ({status}); its own words stand above");
@@ -96,6 +102,23 @@ fn take_over(
         tracing::info!(run = %one.run, joined = one.joined, "admitted");
     }
     Ok(!batch.is_empty())
+}
+
+/// A pipe that is read until a deadline.
+struct Patient<P> {
+    pipe: P,
+    deadline: Instant,
+}
+
+impl<P: Read + AsFd> Read for Patient<P> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut watched = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))? {
+            0 => Err(io::Error::new(io::ErrorKind::TimedOut, "it says nothing more")),
+            _ => self.pipe.read(buffer),
+        }
+    }
 }
 
 /// One line, if there is one, within the limit.
