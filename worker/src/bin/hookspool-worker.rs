@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use hookspool_common::clock::SystemClock;
 use hookspool_common::config::{Config, DEFAULT_PATH};
 use hookspool_common::names::RunId;
+use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
 use hookspool_worker::{import, logging, pass, runner};
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
     logging::begin();
     // What the worker makes is nobody else's, but for a group that an operator gave to a folder, such as that of the logs.
     umask(Mode::from_bits_truncate(0o027));
+    // Started anew by itself it would be called `exe` in lists of processes. They show 15 characters.
+    let _ = prctl::set_name(c"hookspool-worker");
     let config = match Config::load(&options.config) {
         Ok(config) => config,
         Err(problems) => {
