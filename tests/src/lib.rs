@@ -3,3 +3,4 @@ pub mod exim; // a real mail server
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped
 pub mod server; // a whole server: forge, receiver, worker
+pub mod sshd; // a real sshd
