@@ -307,3 +307,16 @@ fn a_ledger_that_was_lost_does_not_run_everything_again() {
     assert_eq!(server.written("built").unwrap().lines().collect::<Vec<_>>().len(), 2);
     assert_eq!(server.written("built").unwrap().lines().last(), Some(&*new));
 }
+
+#[test]
+fn a_step_whose_user_does_not_exist_fails_and_always_still_runs() {
+    let server = after_a_push(
+        "test = { run = \"true\", user = \"nobody-at-all\" }\ndeploy = \"echo x >$OUT/deployed\"\nalways = \"echo $HOOKSPOOL_OUTCOME >$OUT/outcome\"",
+    );
+    let (state, reason) = server.outcome(1);
+    assert!(
+        state == "failed" && reason.starts_with("test could not start: there is no user `nobody-at-all`"),
+        "{state}: {reason}"
+    );
+    assert_eq!((server.written("deployed"), server.written("outcome").as_deref()), (None, Some("failed")));
+}

@@ -127,16 +127,19 @@ impl<'a> Work<'a> {
             if outcome != Outcome::Succeeded && !is_last {
                 continue;
             }
-            let runs_as = match &step.user {
-                Some(name) => self::account(name, true)?,
-                None => account.clone(),
+            let runs_as = step.user.as_ref().map_or_else(|| Ok(account.clone()), |name| self::account(name, true));
+            let result = match runs_as {
+                Ok(runs_as) => {
+                    hand_over(&self.folders.work(self.run.id), owner.uid, &runs_as)
+                        .context("cannot give the workspace to the step's user")?;
+                    if !runs_as.is_root() {
+                        owner = runs_as.clone();
+                    }
+                    self.step(setting, step, &runs_as, &outcome)?
+                }
+                // `always` is still to come.
+                Err(error) => self.step_without_user(step, &error)?,
             };
-            hand_over(&self.folders.work(self.run.id), owner.uid, &runs_as)
-                .context("cannot give the workspace to the step's user")?;
-            if !runs_as.is_root() {
-                owner = runs_as.clone();
-            }
-            let result = self.step(setting, step, &runs_as, &outcome)?;
             if outcome == Outcome::Succeeded {
                 outcome = self.outcome_of(step.phase.as_str(), &result);
             }
@@ -222,6 +225,14 @@ impl<'a> Work<'a> {
                 break;
             }
         }
+        self.end_step(result.clone())?;
+        self.log.note(&format!("{name} {result}"));
+        Ok(result)
+    }
+
+    fn step_without_user(&mut self, step: &Step, error: &anyhow::Error) -> anyhow::Result<ProcessResult> {
+        let (name, result) = (step.phase.as_str(), ProcessResult::NotStarted(format!("{error:#}")));
+        self.begin_step(name)?;
         self.end_step(result.clone())?;
         self.log.note(&format!("{name} {result}"));
         Ok(result)
