@@ -13,7 +13,6 @@ mod table; // reading TOML without losing the place
 mod when; // the conditions of a job
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub use address::{Listen, Network};
 pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
@@ -102,14 +101,6 @@ impl Config {
     pub fn repository(&self, source: &SourceName, name: &RepositoryName) -> Option<&Repository> {
         self.repositories.iter().find(|repository| repository.name == *name && repository.source == *source)
     }
-}
-
-/// Reads a duration as people write it: `90s`, `30m`, `1h30m`, `2d`.
-///
-/// # Errors
-/// A sentence that says what a duration looks like.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    duration::parse(text)
 }
 
 #[cfg(test)]

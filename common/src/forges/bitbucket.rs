@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::reading::{Unread, author, commit_id, nothing, owned, parse, reading, shape};
-use super::{Forge, Malformed, Reading};
+use super::{Forge, Malformed, Reading, hub_signature};
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
 use crate::git_name::{RefName, Sha};
 use crate::headers::Headers;
 use crate::repository_name::RepositoryName;
 use crate::secrets::Secret;
-use crate::signature::{self, Proof, SignatureError};
+use crate::signature::{Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "bitbucket",
@@ -137,8 +137,7 @@ struct PullRequestDelivery<'a> {
 }
 
 fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
-    let header = headers.one(SIGNATURE_HEADER).ok().flatten().ok_or(SignatureError)?;
-    signature::verify_hex(header.strip_prefix("sha256=").ok_or(SignatureError)?, body, secrets)
+    hub_signature::verify(headers, SIGNATURE_HEADER, body, secrets)
 }
 
 fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
@@ -147,7 +146,7 @@ fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) ->
     headers.add("user-agent", "Bitbucket-Webhooks/2.0");
     headers.add(EVENT_HEADER, event);
     headers.add(ID_HEADER, id);
-    headers.add(SIGNATURE_HEADER, &format!("sha256={}", signature::hex(&signature::hmac_sha256(secret, body))));
+    headers.add(SIGNATURE_HEADER, &hub_signature::of(body, secret));
     headers
 }
 

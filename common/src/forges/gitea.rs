@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
-use super::{Forge, Malformed, Reading};
+use super::{Forge, Malformed, Reading, hub_signature};
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
 use crate::headers::Headers;
@@ -155,9 +155,10 @@ struct PullRequestDelivery<'a> {
 }
 
 fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
-    let bare = SIGNATURE_HEADERS.iter().find_map(|name| headers.one(name).ok().flatten());
-    let hub = || headers.one(HUB_SIGNATURE_HEADER).ok().flatten()?.strip_prefix("sha256=");
-    signature::verify_hex(bare.or_else(hub).ok_or(SignatureError)?, body, secrets)
+    match SIGNATURE_HEADERS.iter().find_map(|name| headers.one(name).ok().flatten()) {
+        Some(digits) => signature::verify_hex(digits, body, secrets),
+        None => hub_signature::verify(headers, HUB_SIGNATURE_HEADER, body, secrets),
+    }
 }
 
 fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
-use super::{Forge, Malformed, Reading};
+use super::{Forge, Malformed, Reading, hub_signature};
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
 use crate::headers::Headers;
 use crate::repository_name::RepositoryName;
 use crate::secrets::Secret;
-use crate::signature::{self, Proof, SignatureError};
+use crate::signature::{Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "github",
@@ -154,9 +154,7 @@ struct Ping<'a> {
 }
 
 fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
-    let header = headers.one(SIGNATURE_HEADER).ok().flatten().ok_or(SignatureError)?;
-    let digits = header.strip_prefix("sha256=").ok_or(SignatureError)?;
-    signature::verify_hex(digits, body, secrets)
+    hub_signature::verify(headers, SIGNATURE_HEADER, body, secrets)
 }
 
 fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
@@ -165,7 +163,7 @@ fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) ->
     headers.add("user-agent", "GitHub-Hookshot/hookspool");
     headers.add(EVENT_HEADER, event);
     headers.add(ID_HEADER, id);
-    headers.add(SIGNATURE_HEADER, &format!("sha256={}", signature::hex(&signature::hmac_sha256(secret, body))));
+    headers.add(SIGNATURE_HEADER, &hub_signature::of(body, secret));
     headers
 }
 

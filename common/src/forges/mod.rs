@@ -2,6 +2,7 @@
 //! private to its file.
 
 mod reading; // what every forge's parser needs
+mod hub_signature; // the form of signature that most of them share
 mod github;
 mod gitlab;
 mod gitea; // and Forgejo, and Gogs

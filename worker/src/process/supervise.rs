@@ -152,7 +152,10 @@ impl Supervisor {
         if let Some(containment) = &self.containment {
             containment.kill();
         }
-        let _ = killpg(child.pid, Signal::SIGKILL);
+        // Once it was reaped its number may be somebody else's. What it left in its group is among the descendants.
+        if child.status.is_none() {
+            let _ = killpg(child.pid, Signal::SIGKILL);
+        }
         signal_all(&descendants(), Signal::SIGKILL);
     }
 
