@@ -8,7 +8,9 @@ mod job;
 mod mail;
 mod main_file; // hookspool.toml
 mod problem; // an error with file, line, column and a suggestion
+mod receiver; // [receiver]
 mod repository_file; // repositories/*.toml
+mod source; // [[source]]
 mod table; // reading TOML without losing the place
 mod when; // the conditions of a job
 
@@ -17,9 +19,11 @@ use std::path::{Path, PathBuf};
 pub use address::{Listen, Network};
 pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
 pub use mail::{Mail, MailAddress, SmtpSecurity, Transport};
-pub use main_file::{Paths, Receiver, Source, Worker};
+pub use main_file::{Paths, Worker};
 pub use problem::{Problem, Problems};
+pub use receiver::Receiver;
 pub use repository_file::Repository;
+pub use source::Source;
 pub use when::{Condition, Conditions};
 
 use crate::names::SourceName;
