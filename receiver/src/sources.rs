@@ -1,18 +1,14 @@
 //! The sources with their secrets, by the path that a forge posts to. The secrets stay in this process.
 
-use hookspool_common::config::Config;
-use hookspool_common::forges::Provider;
-use hookspool_common::names::SourceName;
+use hookspool_common::config::{self, Config};
 use hookspool_common::secrets::{Secret, SecretError, SecretStore};
 
 /// One source.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) name: SourceName,
-    pub(crate) provider: Provider,
+    pub(crate) config: config::Source,
     /// Any of them may sign: there are several while one is being replaced.
     pub(crate) secrets: Vec<Secret>,
-    path: String,
 }
 
 /// Every source.
@@ -22,22 +18,22 @@ pub(crate) struct Sources(Vec<Source>);
 impl Sources {
     /// The configuration's sources. One secret that cannot be had is an error: half a receiver helps nobody.
     pub(crate) fn read(config: &Config, store: &SecretStore) -> Result<Self, SecretError> {
-        let with_secrets = |source: &hookspool_common::config::Source| {
+        let with_secrets = |source: &config::Source| {
             let secrets = source.secrets.iter().map(|name| store.read(name)).collect::<Result<_, _>>()?;
-            Ok(Source { name: source.name.clone(), provider: source.provider, secrets, path: source.path.clone() })
+            Ok(Source { config: source.clone(), secrets })
         };
         config.sources.iter().map(with_secrets).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The source at `path`. There are few, so they are looked through.
+    /// The source at `path`; one that is written out goes before one with a parameter. There are few, so they are
+    /// looked through.
     pub(crate) fn at(&self, path: &str) -> Option<&Source> {
-        self.0.iter().find(|source| source.path == path)
+        let fitting = || self.0.iter().filter(|source| source.config.path.fits(path));
+        fitting().find(|source| source.config.path.parameter().is_none()).or_else(|| fitting().next())
     }
 
     #[cfg(test)]
-    pub(crate) fn of_github(path: &str, secret: &[u8]) -> Self {
-        let secrets = vec![Secret::new(secret.to_vec())];
-        let name = "github".parse().unwrap();
-        Self(vec![Source { name, provider: Provider::Github, secrets, path: path.to_owned() }])
+    pub(crate) fn with_secrets(config: &Config, secrets: &[Secret]) -> Self {
+        Self(config.sources.iter().map(|source| Source { config: source.clone(), secrets: secrets.to_vec() }).collect())
     }
 }

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 
 use super::*;
-use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, push, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, push, secrets, told_inbox};
 
 /// A body that must not be read.
 struct Untouchable;
@@ -34,7 +34,7 @@ fn tried() -> Tried {
     let config = config(folder.path());
     let (inbox, batches, orders) = told_inbox();
     let (writer, _) = Writer::start(inbox, config.paths.spool.clone()).unwrap();
-    let sources = Sources::of_github(SOURCE_PATH, SECRET);
+    let sources = Sources::with_secrets(&config, &secrets());
     let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
     let intake = Intake { config, sources, clock: Box::new(StandingClock(7)), writer, room, compressor };
     Tried { intake, batches, orders, _folder: folder }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, push, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, push, secrets, told_inbox};
 
 struct Served {
     address: SocketAddr,
@@ -27,8 +27,8 @@ async fn served() -> Served {
     let (inbox, batches, orders) = told_inbox();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
-    let sources = Sources::of_github(SOURCE_PATH, SECRET);
     let config = config(folder.path());
+    let sources = Sources::with_secrets(&config, &secrets());
     let serving = serve(config, sources, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
     Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
 }
