@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, push, told_inbox};
+use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, told_inbox};
+use crate::sources::Sources;
 
 struct Served {
     address: SocketAddr,
@@ -27,9 +28,10 @@ async fn served() -> Served {
     let (inbox, batches, orders) = told_inbox();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
-    let sources = Sources::of_github(SOURCE_PATH, SECRET);
     let config = config(folder.path());
-    let serving = serve(config, sources, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
+    let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
+    let in_force = in_force(config, Sources::of_github(SOURCE_PATH, SECRET));
+    let serving = serve(in_force, metrics, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
     Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
 }
 

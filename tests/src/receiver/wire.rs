@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::secrets::Secret;
 
 use super::{DEADLINE, SOURCE_PATH, secret};
 
@@ -26,8 +27,14 @@ impl Post {
     /// What this forge would send, signed.
     #[must_use]
     pub fn signed_by(provider: Provider, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::signed_with(&secret(), provider, event, id, body)
+    }
+
+    /// What this forge would send, signed with another secret.
+    #[must_use]
+    pub fn signed_with(secret: &Secret, provider: Provider, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        let headers = headers_of_a_delivery(provider, event, id, &body, &secret());
+        let headers = headers_of_a_delivery(provider, event, id, &body, secret);
         let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
         Self { headers, body }
     }
@@ -96,7 +103,8 @@ impl Post {
 }
 
 /// A push of `branch` as JSON.
-fn push_body(branch: &str, number: u64) -> String {
+#[must_use]
+pub fn push_body(branch: &str, number: u64) -> String {
     format!(
         r#"{{"ref":"refs/heads/{branch}","after":"{number:040x}","repository":{{"clone_url":"https://github.com/owner/project.git"}}}}"#
     )
