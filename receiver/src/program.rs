@@ -23,6 +23,9 @@ use crate::reload::Reloader;
 use crate::server::{ServeError, serve};
 use crate::{log, systemd};
 
+/// Threads that read files for the one that serves: one for a reload, one for who asks for metrics.
+const READING_THREADS: usize = 2;
+
 /// Why the receiver did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -92,7 +95,8 @@ impl fmt::Display for Lines<'_> {
 /// [`Failure`] when it cannot start, or when the inbox's writer dies.
 pub fn run(options: &Options) -> Result<(), Failure> {
     log::start(options.log_format);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(READING_THREADS).build().map_err(Failure::Runtime)?;
     runtime.block_on(receive(options))
 }
 
