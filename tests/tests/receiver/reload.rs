@@ -51,11 +51,14 @@ fn whatever_is_wrong_is_said_with_its_place_and_the_former_configuration_stays()
     let broken = good.replace("provider = \"github\"", "provider = \"gitbub\"").replace("[receiver]", "[reciever]");
     let config = installation.config().display().to_string();
     let cases = [
-        // Somebody is just writing it.
+        // A file of which only the beginning is there: somebody is just writing it.
         (half.to_owned(), vec![format!("{config}:11:13: ")]),
         (String::new(), vec!["there is no [[source]]".to_owned()]),
         (broken, vec![format!("{config}:5:2: hookspool.toml has no key `reciever`"), "gitbub".to_owned()]),
-        (good.replace("\"webhook\"", "\"absent\""), vec!["secret `absent` is absent".to_owned()]),
+        (
+            good.replace("\"webhook\"", "[\"absent\", \"webhook\", \"gone\"]"),
+            vec!["secret `absent` is absent".to_owned(), "secret `gone` is absent".to_owned()],
+        ),
     ];
     for (number, (text, complaints)) in (1..).zip(cases) {
         fs::write(installation.config(), &text).unwrap();
