@@ -5,9 +5,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::forges::{self, Malformed, Provider, Reading};
+use crate::clock::Instant;
+use crate::config::Source;
+use crate::forges::{Malformed, Reading};
 use crate::headers::Headers;
-use crate::names::SourceName;
 use crate::secrets::Secret;
 use crate::signature::SignatureError;
 
@@ -16,25 +17,23 @@ pub const MAX_PROVIDER_ID_BYTES: usize = 200;
 
 /// Headers and raw bytes that came to a source's path; nothing about them is known to be true.
 #[derive(Debug, Clone)]
-pub struct Delivery<B> {
-    /// The source whose path was called.
-    pub source: SourceName,
-    /// The source's provider, which says how to verify and read the rest.
-    pub provider: Provider,
+pub struct Delivery<'s, B> {
+    /// The source whose path was called; it says how to verify and read the rest.
+    pub source: &'s Source,
     /// The headers.
     pub headers: Headers,
     /// The body, byte for byte.
     pub body: B,
 }
 
-impl<B: AsRef<[u8]>> Delivery<B> {
+impl<'s, B: AsRef<[u8]>> Delivery<'s, B> {
     /// Checks the signature over the raw body with each of `secrets` (several while one is being rotated).
     ///
     /// # Errors
-    /// [`SignatureError`] when no secret made this signature. It deliberately does not say more.
-    pub fn verify(self, secrets: &[Secret]) -> Result<VerifiedDelivery<B>, SignatureError> {
-        let proof = forges::verify(self.provider, &self.headers, self.body.as_ref(), secrets)?;
-        let content_key = key(&[b"content", self.source.as_str().as_bytes(), &proof.0]);
+    /// [`SignatureError`] when no secret made this signature, or it is too old. It deliberately does not say more.
+    pub fn verify(self, secrets: &[Secret], now: Instant) -> Result<VerifiedDelivery<'s, B>, SignatureError> {
+        let proof = self.source.dialect.verify(&self.headers, self.body.as_ref(), secrets, now)?;
+        let content_key = proof.0.map(|content| key(&[b"content", self.source.name.as_str().as_bytes(), &content]));
         Ok(VerifiedDelivery { delivery: self, content_key })
     }
 }
@@ -55,15 +54,16 @@ fn key(parts: &[&[u8]]) -> SeenKey {
 
 /// A delivery whose signature was made with one of the source's secrets.
 #[derive(Debug, Clone)]
-pub struct VerifiedDelivery<B> {
-    delivery: Delivery<B>,
-    content_key: SeenKey,
+pub struct VerifiedDelivery<'s, B> {
+    delivery: Delivery<'s, B>,
+    /// Absent where content says nothing about whether it was seen.
+    content_key: Option<SeenKey>,
 }
 
-impl<B: AsRef<[u8]>> VerifiedDelivery<B> {
+impl<'s, B: AsRef<[u8]>> VerifiedDelivery<'s, B> {
     /// The delivery.
     #[must_use]
-    pub const fn delivery(&self) -> &Delivery<B> {
+    pub const fn delivery(&self) -> &Delivery<'s, B> {
         &self.delivery
     }
 
@@ -72,21 +72,21 @@ impl<B: AsRef<[u8]>> VerifiedDelivery<B> {
     /// # Errors
     /// [`Malformed`] when it cannot be read at all.
     pub fn read(&self) -> Result<Reading, Malformed> {
-        forges::read(self.delivery.provider, &self.delivery.headers, self.delivery.body.as_ref())
+        self.delivery.source.dialect.read(&self.delivery.headers, self.delivery.body.as_ref())
     }
 
     /// The forge's own id for it, if it gave a usable one.
     #[must_use]
     pub fn provider_id(&self) -> Option<&str> {
-        let value = self.delivery.provider.id_of(&self.delivery.headers)?;
+        let value = self.delivery.source.dialect.id_of(&self.delivery.headers)?;
         (!value.is_empty() && value.len() <= MAX_PROVIDER_ID_BYTES).then_some(value)
     }
 
     /// The keys under which this delivery counts as seen: its signed content, and its provider's id.
     #[must_use]
     pub fn seen_keys(&self) -> Vec<SeenKey> {
-        let of_id = |id: &str| key(&[b"id", self.delivery.source.as_str().as_bytes(), id.as_bytes()]);
-        std::iter::once(self.content_key).chain(self.provider_id().map(of_id)).collect()
+        let of_id = |id: &str| key(&[b"id", self.delivery.source.name.as_str().as_bytes(), id.as_bytes()]);
+        self.content_key.into_iter().chain(self.provider_id().map(of_id)).collect()
     }
 }
 

@@ -3,116 +3,20 @@
 //! What a forge does not say is absent. Reading an event back from JSON checks every name in it again, so root may
 //! read events that an untrusted receiver wrote.
 
-use serde::{Deserialize, Serialize};
+mod bounds; // what an event may hold at most
+mod kind;
+mod subject; // what an event is about, beside a ref
 
-/// Longest commit message that an event keeps, in bytes: enough for a mail, and it bounds a row of the inbox.
-pub const MAX_MESSAGE_BYTES: usize = 4096;
-/// Most commits that an event lists. GitHub's own lists end at 2,048.
-pub const MAX_COMMITS: usize = 2048;
-/// Most paths that an event lists over all its commits. Beyond it the paths count as not known.
-pub const MAX_PATHS: usize = 10_000;
-/// Longest name, login, address, label or action, in bytes.
-pub const MAX_TEXT_BYTES: usize = 1024;
+use serde::{Deserialize, Serialize};
 
 use crate::git_name::{RefName, Sha};
 use crate::repository_name::RepositoryName;
 
-/// What kind of thing happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Commits arrived on a branch, new or old.
-    Push,
-    /// A branch was made.
-    BranchCreated,
-    /// A branch is gone.
-    BranchDeleted,
-    /// A tag was made or moved.
-    Tag,
-    /// A tag is gone.
-    TagDeleted,
-    /// A pull or merge request was opened, changed or closed.
-    PullRequest,
-    /// A release was published or changed.
-    Release,
-    /// A package or image was published.
-    Package,
-    /// An issue was opened, changed or closed.
-    Issue,
-    /// Somebody commented on an issue, a commit or a pull request.
-    Comment,
-    /// A check or status changed.
-    Check,
-    /// A deployment was asked for or changed.
-    Deployment,
-    /// A pipeline of the forge changed.
-    Pipeline,
-    /// A Pact Broker's event.
-    Pact,
-    /// A service is to be deployed.
-    Service,
-    /// A job's time came.
-    Schedule,
-    /// A person asked.
-    Manual,
-    /// The forge tries whether anybody listens.
-    Ping,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 18] = [
-        Self::Push,
-        Self::BranchCreated,
-        Self::BranchDeleted,
-        Self::Tag,
-        Self::TagDeleted,
-        Self::PullRequest,
-        Self::Release,
-        Self::Package,
-        Self::Issue,
-        Self::Comment,
-        Self::Check,
-        Self::Deployment,
-        Self::Pipeline,
-        Self::Pact,
-        Self::Service,
-        Self::Schedule,
-        Self::Manual,
-        Self::Ping,
-    ];
-
-    /// The kind's name, as in configuration and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Push => "push",
-            Self::BranchCreated => "branch_created",
-            Self::BranchDeleted => "branch_deleted",
-            Self::Tag => "tag",
-            Self::TagDeleted => "tag_deleted",
-            Self::PullRequest => "pull_request",
-            Self::Release => "release",
-            Self::Package => "package",
-            Self::Issue => "issue",
-            Self::Comment => "comment",
-            Self::Check => "check",
-            Self::Deployment => "deployment",
-            Self::Pipeline => "pipeline",
-            Self::Pact => "pact",
-            Self::Service => "service",
-            Self::Schedule => "schedule",
-            Self::Manual => "manual",
-            Self::Ping => "ping",
-        }
-    }
-
-    /// Whether what the event tells of is gone from the forge.
-    #[must_use]
-    pub const fn is_deletion(self) -> bool {
-        matches!(self, Self::BranchDeleted | Self::TagDeleted)
-    }
-}
+pub use bounds::{MAX_COMMITS, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_TEXT_BYTES};
+pub use kind::Kind;
+pub use subject::{
+    Check, Comment, CommentOn, Deployment, Issue, Package, Pact, Pacticipant, Pipeline, PullRequest, Release, Service, Side,
+};
 
 /// Who did it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,38 +56,6 @@ pub struct Commit {
     /// The paths that it added, changed or removed; absent when the forge did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<String>>,
-}
-
-/// One side of a pull request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Side {
-    /// The branch, as a full ref.
-    #[serde(rename = "ref")]
-    pub reference: RefName,
-    /// Its commit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha: Option<Sha>,
-}
-
-/// A pull request (GitLab: merge request).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PullRequest {
-    /// Its number within the repository.
-    pub number: u64,
-    /// What happened to it, in the forge's word (`opened`, `synchronize`, `closed`, …).
-    pub action: String,
-    /// Where the changes come from.
-    pub head: Side,
-    /// Where they are to go.
-    pub base: Side,
-    /// Its labels.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-    /// Whether the changes come from another repository.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_fork: Option<bool>,
 }
 
 /// One thing that happened.
@@ -227,13 +99,33 @@ pub struct Event {
     /// The pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_request: Option<PullRequest>,
-}
-
-/// Cuts `text` to at most `limit` bytes, at a character's end.
-fn truncate(text: &mut String, limit: usize) {
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-    }
+    /// The release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+    /// The package or image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
+    /// The issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<Issue>,
+    /// The comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Comment>,
+    /// The check or commit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+    /// The deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<Deployment>,
+    /// The forge's pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
+    /// The contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pact: Option<Pact>,
+    /// The service that is to be deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
 }
 
 impl Event {
@@ -254,6 +146,15 @@ impl Event {
             pusher: Person::default(),
             commits: None,
             pull_request: None,
+            release: None,
+            package: None,
+            issue: None,
+            comment: None,
+            check: None,
+            deployment: None,
+            pipeline: None,
+            pact: None,
+            service: None,
         }
     }
 
@@ -283,29 +184,51 @@ impl Event {
         Some(paths)
     }
 
-    /// The event within the limits above: texts cut off, and lists that are too long absent rather than half there.
+    /// What happened to the event's subject, in the sender's word; for a contract, the broker's name of the event.
     #[must_use]
-    pub fn bounded(mut self) -> Self {
-        let cut_person = |person: &mut Person| {
-            for text in [&mut person.name, &mut person.login, &mut person.email].into_iter().flatten() {
-                truncate(text, MAX_TEXT_BYTES);
-            }
-        };
-        cut_person(&mut self.pusher);
-        truncate(&mut self.provider_event, MAX_TEXT_BYTES);
-        self.commits = self.commits.filter(|commits| commits.len() <= MAX_COMMITS);
-        let too_many_paths = self.paths().is_some_and(|paths| paths.len() > MAX_PATHS);
-        for commit in self.commits.iter_mut().flatten() {
-            truncate(&mut commit.message, MAX_MESSAGE_BYTES);
-            cut_person(&mut commit.author);
-            commit.paths = commit.paths.take().filter(|_| !too_many_paths);
-        }
-        if let Some(request) = &mut self.pull_request {
-            truncate(&mut request.action, MAX_TEXT_BYTES);
-            request.labels.truncate(MAX_TEXT_BYTES);
-            request.labels.iter_mut().for_each(|label| truncate(label, MAX_TEXT_BYTES));
-        }
-        self
+    pub fn action(&self) -> Option<&str> {
+        let of_request = self.pull_request.as_ref().map(|request| request.action.as_str());
+        let of_release = self.release.as_ref().map(|release| release.action.as_str());
+        let of_package = self.package.as_ref().map(|package| package.action.as_str());
+        let of_comment = self.comment.as_ref().map(|comment| comment.action.as_str());
+        let of_issue = self.issue.as_ref().and_then(|issue| issue.action.as_deref());
+        let of_check = self.check.as_ref().and_then(|check| check.action.as_deref());
+        let of_deployment = self.deployment.as_ref().and_then(|deployment| deployment.action.as_deref());
+        let of_pipeline = self.pipeline.as_ref().and_then(|pipeline| pipeline.action.as_deref());
+        let of_pact = self.pact.as_ref().map(|pact| pact.event.as_str());
+        let of_service = self.service.as_ref().and_then(|service| service.action.as_deref());
+        let of_events = of_request.or(of_release).or(of_package).or(of_comment).or(of_issue);
+        of_events.or(of_check).or(of_deployment).or(of_pipeline).or(of_pact).or(of_service)
+    }
+
+    /// The labels of the request or issue.
+    #[must_use]
+    pub fn labels(&self) -> Option<&[String]> {
+        let of_request = self.pull_request.as_ref().map(|request| request.labels.as_slice());
+        of_request.or_else(|| self.issue.as_ref().map(|issue| issue.labels.as_slice()))
+    }
+
+    /// The name of what the event is about: a package, check, pipeline, service, release, or the provider of a contract.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let of_package = self.package.as_ref().and_then(|package| package.name.as_deref());
+        let of_check = self.check.as_ref().and_then(|check| check.name.as_deref());
+        let of_pipeline = self.pipeline.as_ref().and_then(|pipeline| pipeline.name.as_deref());
+        let of_service = self.service.as_ref().and_then(|service| service.name.as_deref());
+        let of_release = self.release.as_ref().and_then(|release| release.name.as_deref());
+        let of_pact = self.pact.as_ref().and_then(|pact| pact.provider.name.as_deref());
+        of_package.or(of_check).or(of_pipeline).or(of_service).or(of_release).or(of_pact)
+    }
+
+    /// How far a check, pipeline, deployment, verification or issue is.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        let of_check = self.check.as_ref().and_then(|check| check.status.as_deref());
+        let of_pipeline = self.pipeline.as_ref().and_then(|pipeline| pipeline.status.as_deref());
+        let of_deployment = self.deployment.as_ref().and_then(|deployment| deployment.status.as_deref());
+        let of_pact = self.pact.as_ref().and_then(|pact| pact.status.as_deref());
+        let of_issue = self.issue.as_ref().and_then(|issue| issue.state.as_deref());
+        of_check.or(of_pipeline).or(of_deployment).or(of_pact).or(of_issue)
     }
 
     /// Whether branch and tag are what the ref says: root asks this of an event that the receiver wrote.
@@ -327,34 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_the_name_that_its_json_has() {
-        for kind in Kind::ALL {
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.as_str()));
-        }
-    }
-
-    #[test]
     fn an_event_whose_branch_is_not_its_refs_is_inconsistent() {
         let mut event = Event::of(Kind::Push, "push").with_ref("refs/heads/feature/x".parse().unwrap());
         assert_eq!(event.branch.as_deref(), Some("feature/x"));
         assert!(event.is_consistent());
         event.branch = Some("master".to_owned());
         assert!(!event.is_consistent());
-    }
-
-    #[test]
-    fn a_list_of_paths_that_is_too_long_counts_as_not_known() {
-        let sha: Sha = "366701fde727cb7a9e7f21eb88264f59f6f9b89c".parse().unwrap();
-        let paths = |count: usize| Some((0..count).map(|number| number.to_string()).collect());
-        let commit =
-            |count| Commit { sha: sha.clone(), message: "ü".repeat(5000), author: Person::default(), paths: paths(count) };
-        let mut event = Event::of(Kind::Push, "push");
-        event.commits = Some(vec![commit(MAX_PATHS), commit(0)]);
-        let kept = event.clone().bounded();
-        assert_eq!(kept.paths().unwrap().len(), MAX_PATHS);
-        assert_eq!(kept.commits.unwrap()[0].message.len(), MAX_MESSAGE_BYTES);
-        event.commits = Some(vec![commit(MAX_PATHS), commit(1)]);
-        assert_eq!(event.bounded().paths(), None);
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl Headers {
         if values.next().is_some() { Err(Repeated) } else { Ok(first) }
     }
 
+    /// Whether the header `name` (in lower case) is there, once or several times.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// Every header, as name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

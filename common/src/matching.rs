@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Condition, Config, Job, Repository};
 use crate::event::{Event, Kind};
+use crate::globs::Globs;
 use crate::names::{JobName, SourceName};
 use crate::repository_name::RepositoryName;
 
@@ -92,23 +93,12 @@ pub fn why_not(repository: &Repository, job: &Job, event: &Event) -> Option<Stri
 
 /// How many conditions held before the first that failed, and that one in words.
 fn first_failure(condition: &Condition, event: &Event) -> Option<(usize, String)> {
-    let request = event.pull_request.as_ref();
-    let action = request.map(|request| request.action.as_str());
-    let labels = request.map(|request| request.labels.iter().map(String::as_str).collect::<Vec<_>>());
-    let base = request.and_then(|request| request.base.reference.branch());
     if !condition.event.iter().any(|kind| event.is(*kind)) {
         let wanted: Vec<&str> = condition.event.iter().copied().map(Kind::as_str).collect();
         return Some((0, format!("the event is `{}`, not `{}`", event.kind.as_str(), wanted.join("` or `"))));
     }
-    let texts = [
-        ("branch", &condition.branch, event.branch.as_deref().map(|value| vec![value])),
-        ("tag", &condition.tag, event.tag.as_deref().map(|value| vec![value])),
-        ("base", &condition.base, base.map(|value| vec![value])),
-        ("action", &condition.action, action.map(|value| vec![value])),
-        ("labels", &condition.labels, labels),
-    ];
     let mut held = 1;
-    for (key, globs, values) in texts {
+    for (key, globs, values) in texts(condition, event) {
         let Some(globs) = globs else { continue };
         match values {
             None => return Some((held, format!("the event has no {key}, and `{key}` asks for {}", globs.shown()))),
@@ -125,6 +115,28 @@ fn first_failure(condition: &Condition, event: &Event) -> Option<(usize, String)
         return Some((held, format!("no changed path fits {} ({})", globs.shown(), shown(&paths))));
     }
     None
+}
+
+/// Each key of `when`, its patterns, and what the event has for it.
+type Texts<'a> = [(&'static str, &'a Option<Globs>, Option<Vec<&'a str>>); 9];
+
+fn texts<'a>(condition: &'a Condition, event: &'a Event) -> Texts<'a> {
+    let one = |value: Option<&'a str>| value.map(|value| vec![value]);
+    let base = event.pull_request.as_ref().and_then(|request| request.base.reference.branch());
+    let labels = event.labels().map(|labels| labels.iter().map(String::as_str).collect());
+    let environment = event.deployment.as_ref().and_then(|deployment| deployment.environment.as_deref());
+    let comment = event.comment.as_ref().map(|comment| comment.body.lines().next().unwrap_or_default().trim());
+    [
+        ("branch", &condition.branch, one(event.branch.as_deref())),
+        ("tag", &condition.tag, one(event.tag.as_deref())),
+        ("base", &condition.base, one(base)),
+        ("action", &condition.action, one(event.action())),
+        ("labels", &condition.labels, labels),
+        ("name", &condition.name, one(event.name())),
+        ("status", &condition.status, one(event.status())),
+        ("environment", &condition.environment, one(environment)),
+        ("comment", &condition.comment, one(comment)),
+    ]
 }
 
 /// At most this many values are named in a reason.

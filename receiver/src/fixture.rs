@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::Config;
 use hookspool_common::delivery::Delivery;
-use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::headers::Headers;
 use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
 use hookspool_common::secrets::Secret;
@@ -76,14 +76,14 @@ pub(crate) fn push(branch: &str) -> String {
 
 /// The headers of a signed delivery.
 pub(crate) fn headers(event: &str, id: &str, body: &str) -> Headers {
-    headers_of_a_delivery(Provider::Github, event, id, body.as_bytes(), &Secret::new(SECRET.to_vec()))
+    let sent = Sent { event, id, body: body.as_bytes(), at: Instant::from_millis(7) };
+    Dialect::Forge(Provider::Github).headers_of_a_delivery(&sent, &Secret::new(SECRET.to_vec()))
 }
 
-/// A signed delivery.
-pub(crate) fn delivery(event: &str, body: &str) -> Delivery<Bytes> {
+/// A signed delivery to the configuration's first source.
+pub(crate) fn delivery<'s>(config: &'s Config, event: &str, body: &str) -> Delivery<'s, Bytes> {
     Delivery {
-        source: "github".parse().unwrap(),
-        provider: Provider::Github,
+        source: &config.sources[0],
         headers: headers(event, "guid-1", body),
         body: Bytes::copy_from_slice(body.as_bytes()),
     }

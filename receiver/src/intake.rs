@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hookspool_common::clock::Clock;
 use hookspool_common::delivery::Delivery;
+use hookspool_common::forges::PATH_HEADER;
 use hookspool_common::headers::Headers;
 use hookspool_common::inbox::Receipt;
 use http_body_util::Full;
@@ -52,8 +53,9 @@ impl Intake {
             Route::Health => Ok(Reply::Alive),
             Route::Ready => Ok(if self.writer.is_ready().await { Reply::Ready } else { Reply::Unavailable }),
             Route::Source(source) => {
-                line.source = Some(source.name.clone());
-                self.take(&live, source, &head.headers, body, &mut line).await
+                line.source = Some(source.config.name.clone());
+                let headers = looked_at(source, &head.headers, head.uri.path());
+                self.take(&live, source, headers, body, &mut line).await
             }
             Route::WrongMethod(methods) => Ok(Reply::WrongMethod(methods)),
             Route::Unknown => Ok(Reply::NotFound),
@@ -68,7 +70,7 @@ impl Intake {
         &self,
         live: &Live,
         source: &Source,
-        headers: &HeaderMap,
+        headers: Headers,
         body: B,
         line: &mut AccessLine,
     ) -> Result<Reply, CutOff>
@@ -76,7 +78,7 @@ impl Intake {
         B: Body<Data = Bytes> + Unpin,
     {
         // Whoever does not even claim to be the forge need not be read.
-        if !claims_to_be_signed(source, headers) {
+        if !claims_to_be_signed(source, &headers) {
             return Ok(Reply::Unauthorized);
         }
         let body = match self.room.read(body).await {
@@ -89,14 +91,14 @@ impl Intake {
         line.bytes = body.bytes.len();
         // The body's room stays taken until the answer, because the entry that waits to be written is made of it.
         let (bytes, _room) = (body.bytes, body.room);
-        let delivery =
-            Delivery { source: source.name.clone(), provider: source.provider, headers: looked_at(source, headers), body: bytes };
-        let delivery = match verified(delivery, &source.secrets) {
+        let now = self.clock.now();
+        let delivery = Delivery { source: &source.config, headers, body: bytes };
+        let delivery = match verified(delivery, &source.secrets, now) {
             Ok(delivery) => delivery,
             Err(refusal) => return Ok(refusal),
         };
         line.provider_id = delivery.provider_id().map(str::to_owned);
-        let verdict = match verdict(&live.config, &self.compressor, &delivery, self.clock.now()) {
+        let verdict = match verdict(&live.config, &self.compressor, &delivery, now) {
             Ok(verdict) => verdict,
             Err(refusal) => return Ok(refusal),
         };
@@ -110,19 +112,32 @@ impl Intake {
 }
 
 /// Whether there is a signature to check: some forges send one in several headers, and none sends a header twice.
-fn claims_to_be_signed(source: &Source, headers: &HeaderMap) -> bool {
-    let counts = source.provider.signature_headers().iter().map(|name| headers.get_all(*name).iter().count());
-    counts.clone().all(|count| count <= 1) && counts.sum::<usize>() > 0
+fn claims_to_be_signed(source: &Source, headers: &Headers) -> bool {
+    let mut some = false;
+    let mut values = source.config.dialect.signature_headers().into_iter().map(|name| headers.one(name));
+    values.all(|value| {
+        value.is_ok_and(|value| {
+            some |= value.is_some();
+            true
+        })
+    }) && some
 }
 
-/// The headers that the source's provider looks at; the others are nobody's business.
-fn looked_at(source: &Source, headers: &HeaderMap) -> Headers {
+/// The headers that the source's provider looks at, and the path where it counts; the others are nobody's business.
+fn looked_at(source: &Source, headers: &HeaderMap, path: &str) -> Headers {
     let mut looked_at = Headers::new();
-    let names = source.provider.kept_headers().iter().chain(source.provider.signature_headers());
-    for name in names {
-        for value in headers.get_all(*name) {
+    let dialect = &source.config.dialect;
+    let names = dialect.kept_headers().into_iter().chain(dialect.signed_headers()).chain(dialect.signature_headers());
+    for name in names.filter(|name| *name != PATH_HEADER) {
+        if looked_at.has(name) {
+            continue;
+        }
+        for value in headers.get_all(name) {
             looked_at.add(name, &String::from_utf8_lossy(value.as_bytes()));
         }
+    }
+    if source.config.path.parameter().is_some() {
+        looked_at.add(PATH_HEADER, path);
     }
     looked_at
 }

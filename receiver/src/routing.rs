@@ -39,9 +39,11 @@ impl<'a> Route<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::config;
 
     fn shown(method: &Method, path: &str) -> &'static str {
-        match Route::of(&Sources::of_github("/hooks/github", b"secret"), method, path) {
+        let folder = tempfile::tempdir().unwrap();
+        match Route::of(&Sources::with_secrets(&config(folder.path()), &[]), method, path) {
             Route::Health => "health",
             Route::Ready => "ready",
             Route::Source(_) => "source",

@@ -1,18 +1,14 @@
 //! The sources with their secrets, by the path that a forge posts to. The secrets stay in this process.
 
-use hookspool_common::config::Config;
-use hookspool_common::forges::Provider;
-use hookspool_common::names::SourceName;
+use hookspool_common::config::{self, Config};
 use hookspool_common::secrets::{Secret, SecretError, SecretStore};
 
 /// One source.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) name: SourceName,
-    pub(crate) provider: Provider,
+    pub(crate) config: config::Source,
     /// Any of them may sign: there are several while one is being replaced.
     pub(crate) secrets: Vec<Secret>,
-    path: String,
 }
 
 /// Every source.
@@ -24,24 +20,24 @@ impl Sources {
     /// helps nobody.
     pub(crate) fn read(config: &Config, store: &SecretStore) -> Result<Self, Vec<SecretError>> {
         let mut errors = Vec::new();
-        let mut with_secrets = |source: &hookspool_common::config::Source| {
+        let mut with_secrets = |source: &config::Source| {
             let secrets = source.secrets.iter().filter_map(|name| store.read(name).map_err(|error| errors.push(error)).ok());
             let secrets = secrets.collect();
-            Source { name: source.name.clone(), provider: source.provider, secrets, path: source.path.clone() }
+            Source { config: source.clone(), secrets }
         };
         let sources = config.sources.iter().map(&mut with_secrets).collect();
         if errors.is_empty() { Ok(Self(sources)) } else { Err(errors) }
     }
 
-    /// The source at `path`. There are few, so they are looked through.
+    /// The source at `path`; one that is written out goes before one with a parameter. There are few, so they are
+    /// looked through.
     pub(crate) fn at(&self, path: &str) -> Option<&Source> {
-        self.0.iter().find(|source| source.path == path)
+        let fitting = || self.0.iter().filter(|source| source.config.path.fits(path));
+        fitting().find(|source| source.config.path.parameter().is_none()).or_else(|| fitting().next())
     }
 
     #[cfg(test)]
-    pub(crate) fn of_github(path: &str, secret: &[u8]) -> Self {
-        let secrets = vec![Secret::new(secret.to_vec())];
-        let name = "github".parse().unwrap();
-        Self(vec![Source { name, provider: Provider::Github, secrets, path: path.to_owned() }])
+    pub(crate) fn with_secrets(config: &Config, secrets: &[Secret]) -> Self {
+        Self(config.sources.iter().map(|source| Source { config: source.clone(), secrets: secrets.to_vec() }).collect())
     }
 }

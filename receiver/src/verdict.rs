@@ -48,22 +48,22 @@ impl Compressor {
 }
 
 /// Checks the signature over the raw bytes, and then what the bytes are said to be.
-pub(crate) fn verified(delivery: Delivery<Bytes>, secrets: &[Secret]) -> Result<VerifiedDelivery<Bytes>, Reply> {
-    let verified = delivery.verify(secrets).map_err(|_| Reply::Unauthorized)?;
-    let content_type = verified.delivery().headers.one("content-type").ok().flatten();
-    if content_type.is_some_and(is_json) { Ok(verified) } else { Err(Reply::WrongType) }
-}
-
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+pub(crate) fn verified<'s>(
+    delivery: Delivery<'s, Bytes>,
+    secrets: &[Secret],
+    now: Instant,
+) -> Result<VerifiedDelivery<'s, Bytes>, Reply> {
+    let verified = delivery.verify(secrets, now).map_err(|_| Reply::Unauthorized)?;
+    let raw = verified.delivery();
+    let content_type = raw.headers.one("content-type").ok().flatten();
+    if raw.source.dialect.takes(content_type, &raw.body) { Ok(verified) } else { Err(Reply::WrongType) }
 }
 
 /// Reads a delivery and decides what becomes of it.
 pub(crate) fn verdict(
     config: &Config,
     compressor: &Compressor,
-    delivery: &VerifiedDelivery<Bytes>,
+    delivery: &VerifiedDelivery<'_, Bytes>,
     now: Instant,
 ) -> Result<Verdict, Reply> {
     let reading = delivery.read().map_err(|malformed| Reply::Malformed { reason: malformed.to_string() })?;
@@ -85,7 +85,7 @@ pub(crate) fn verdict(
     };
     let entry = Entry {
         id,
-        source: raw.source.clone(),
+        source: raw.source.name.clone(),
         provider_id: delivery.provider_id().map(str::to_owned),
         received_at: now,
         answer,
@@ -122,8 +122,8 @@ impl Decision {
     }
 }
 
-fn decide(config: &Config, delivery: &VerifiedDelivery<Bytes>, events: Vec<Event>) -> Decision {
-    let source = &delivery.delivery().source;
+fn decide(config: &Config, delivery: &VerifiedDelivery<'_, Bytes>, events: Vec<Event>) -> Decision {
+    let source = &delivery.delivery().source.name;
     if events.iter().all(|event| event.kind == Kind::Ping) {
         return Decision::nothing(Answer::Ping, "a ping asks for nothing".to_owned());
     }
@@ -147,8 +147,8 @@ fn decide(config: &Config, delivery: &VerifiedDelivery<Bytes>, events: Vec<Event
 }
 
 /// The headers that reading the delivery again needs, as a JSON object; never the signature.
-fn kept_headers(delivery: &Delivery<Bytes>) -> String {
-    let kept = delivery.provider.kept_headers();
+fn kept_headers(delivery: &Delivery<'_, Bytes>) -> String {
+    let kept = delivery.source.dialect.kept_headers();
     let headers: BTreeMap<&str, &str> = delivery.headers.iter().filter(|(name, _)| kept.contains(name)).collect();
     serde_json::to_string(&headers).unwrap_or_else(|_| "{}".to_owned())
 }

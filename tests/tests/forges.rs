@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hookspool_common::event::Kind;
-use hookspool_common::forges::{self, Provider, Reading};
+use hookspool_common::forges::{Dialect, Provider, Reading};
 use hookspool_common::record::Answer;
 use hookspool_tests::programs::workspace;
 use hookspool_tests::receiver::{Installation, Post, RunningReceiver};
@@ -63,10 +63,10 @@ fn every_recorded_push_and_tag_is_accepted_by_a_signature_alone() {
         let repositories = recordings.iter().map(|(event, name, body)| {
             let mut headers = hookspool_common::headers::Headers::new();
             let post = Post::signed_by(provider, event, name, body.clone());
-            for header in provider.kept_headers() {
+            for header in Dialect::Forge(provider).kept_headers() {
                 post.header(header).into_iter().for_each(|value| headers.add(header, &value));
             }
-            match forges::read(provider, &headers, body).unwrap() {
+            match Dialect::Forge(provider).read(&headers, body).unwrap() {
                 Reading::Events(events) => events[0].repository.clone().unwrap().to_string(),
                 Reading::Nothing(reason) => panic!("{name}: {reason}"),
             }
@@ -77,9 +77,10 @@ fn every_recorded_push_and_tag_is_accepted_by_a_signature_alone() {
         let (installation, receiver) = receiver_for(provider, &repositories);
         for (event, name, body) in &recordings {
             let (forge, post) = (provider.as_str(), Post::signed_by(provider, event, name, body.clone()));
-            for header in provider.signature_headers() {
+            for header in Dialect::Forge(provider).signature_headers() {
                 let Some(value) = post.header(header) else { continue };
-                let forged = provider.signature_headers().iter().fold(post.clone(), |post, header| post.without(header));
+                let forged =
+                    Dialect::Forge(provider).signature_headers().iter().fold(post.clone(), |post, header| post.without(header));
                 let forged = forged.and(header, format!("{}0", &value[..value.len() - 1].replace('0', "1")));
                 assert_eq!(receiver.post(&forged).unwrap().status, 401, "{forge} {name}");
             }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use hookspool_common::forges::{self, Provider, Reading, headers_of_a_delivery};
+use hookspool_common::forges::{Dialect, Provider, Reading};
 use hookspool_common::headers::Headers;
 use hookspool_tests::programs::workspace;
 use hookspool_tests::receiver::{Installation, Post, secret};
@@ -110,8 +110,7 @@ fn the_receiver_takes_what_octokit_signs() {
 fn octokit_verifies_what_hookspool_signs() {
     let mut signed = Vec::new();
     for (event, body) in deliveries() {
-        let headers: Headers = headers_of_a_delivery(Provider::Github, event, "id", body.as_bytes(), &secret());
-        let signature = headers.one(SIGNATURE_HEADER).unwrap().unwrap().to_owned();
+        let signature = Post::signed(event, "id", body.as_str()).header(SIGNATURE_HEADER).unwrap();
         signed.push((format!("{body} "), signature.clone()));
         signed.push((body, signature));
     }
@@ -139,7 +138,7 @@ fn every_example_of_githubs_documentation_is_taken_and_no_tag_is_a_branch() {
             assert!((200..300).contains(&answer.status), "{event}: {} {}", answer.status, answer.body);
             let mut headers = Headers::new();
             headers.add("x-github-event", event);
-            let read = forges::read(Provider::Github, &headers, body.as_bytes()).unwrap();
+            let read = Dialect::Forge(Provider::Github).read(&headers, body.as_bytes()).unwrap();
             let Reading::Events(events) = read else { continue };
             let names_a_tag =
                 example["ref_type"] == "tag" || example["ref"].as_str().is_some_and(|name| name.starts_with("refs/tags/"));

@@ -156,6 +156,17 @@ fn a_forged_record_runs_only_what_root_configured() {
         json!([{ "event": event, "jobs": asked("github.com/octo/shop", "tests") }])
     });
     assert_eq!((server.states().join(""), server.written("ran")), ("refused".to_owned(), None));
+    // A stranger's request under the name of a push: what is on no branch is a fork's, whatever the event calls itself.
+    let mut server = Server::new("[[job]]\nname = \"tests\"\nwhen = { event = \"push\" }\nbuild = \"touch $OUT/ran\"\n");
+    let sha = server.laptop.commit("From a fork");
+    server.laptop.push("HEAD:refs/pull/8/head");
+    let mut pushed = event(&sha);
+    pushed["ref"] = "refs/pull/8/head".into();
+    pushed.as_object_mut().unwrap().remove("branch");
+    forge(&mut server, "github", &json!([{ "event": pushed, "jobs": asked("github.com/octo/shop", "tests") }]));
+    server.settle();
+    assert!(server.outcome(1).1.contains("the changes come from a fork"), "{:?}", server.outcome(1));
+    assert_eq!(server.written("ran"), None);
 }
 
 #[test]

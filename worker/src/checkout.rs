@@ -178,9 +178,7 @@ fn ask(mirror: &Path, arguments: &[&str]) -> Result<(bool, String), Checkout> {
 }
 
 fn find_target(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, run: &Run) -> Result<Target, Checkout> {
-    let Some(reference) = &run.reference else {
-        return Err(Checkout::Refused("the event names no ref, so there is nothing to check out".to_owned()));
-    };
+    let Some(reference) = &run.reference else { return target_without_ref(tools, mirror, remote, run) };
     if reference.branch().is_none() && reference.tag().is_none() {
         fetch_one(tools, mirror, remote, reference)?;
     }
@@ -195,13 +193,28 @@ fn find_target(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, run: &Run)
         return Err(Checkout::Refused(format!("{reference} is not on the forge any more")));
     }
     let tip = commit_of(mirror, reference)?;
-    let Some(asked) = &run.sha else { return Ok(Target { sha: tip, reference: reference.clone() }) };
+    at_its_commit(mirror, run, Target { sha: tip, reference: reference.clone() })
+}
+
+/// The event's own commit, if the ref reaches it; where the event names none, the ref's tip.
+fn at_its_commit(mirror: &Path, run: &Run, tip: Target) -> Result<Target, Checkout> {
+    let Some(asked) = &run.sha else { return Ok(tip) };
+    let reference = &tip.reference;
     let (is_there, _) = ask(mirror, &["cat-file", "-e", &format!("{asked}^{{commit}}")])?;
     if !is_there || !ask(mirror, &["merge-base", "--is-ancestor", asked.as_str(), reference.as_str()])?.0 {
-        let why = format!("commit {} is not on {reference} as the forge has it now ({})", asked.short(), tip.short());
+        let why = format!("commit {} is not on {reference} as the forge has it now ({})", asked.short(), tip.sha.short());
         return Err(Checkout::Refused(why));
     }
-    Ok(Target { sha: asked.clone(), reference: reference.clone() })
+    Ok(Target { sha: asked.clone(), ..tip })
+}
+
+/// What is not about a ref (an issue, a package, a service, …) runs at the default branch.
+fn target_without_ref(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, run: &Run) -> Result<Target, Checkout> {
+    if run.event.kind.is_about_a_ref() {
+        return Err(Checkout::Refused("the event names no ref, so there is nothing to check out".to_owned()));
+    }
+    let tip = default_branch(tools, mirror, remote)?;
+    at_its_commit(mirror, run, tip)
 }
 
 fn commit_of(mirror: &Path, reference: &RefName) -> Result<Sha, Checkout> {
@@ -235,9 +248,11 @@ fn default_branch(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote) -> Resu
     Ok(Target { sha: commit_of(mirror, &reference)?, reference })
 }
 
-/// A pull request counts as a fork's unless its head is on a branch of the repository itself.
+/// A pull request counts as a fork's unless its head is on a branch of the repository itself. What is neither a branch
+/// nor a tag is a request's, whatever kind of event names it: a stranger can make such a ref.
 fn is_from_fork(mirror: &Path, run: &Run, target: &Target) -> Result<bool, Checkout> {
-    if run.event.pull_request.is_none() {
+    let is_ours = target.reference.branch().is_some() || target.reference.tag().is_some();
+    if is_ours && run.event.pull_request.is_none() {
         return Ok(false);
     }
     let (_, branch) = ask(mirror, &["for-each-ref", "--count=1", "--contains", target.sha.as_str(), "refs/heads/"])?;

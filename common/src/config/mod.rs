@@ -11,6 +11,8 @@ mod problem; // an error with file, line, column and a suggestion
 mod receiver; // [receiver]
 mod repository_file; // repositories/*.toml
 mod source; // [[source]]
+mod source_path; // a path that may have a parameter
+mod generic; // a source that the configuration describes
 mod table; // reading TOML without losing the place
 mod when; // the conditions of a job
 
@@ -24,6 +26,7 @@ pub use problem::{Problem, Problems};
 pub use receiver::Receiver;
 pub use repository_file::Repository;
 pub use source::Source;
+pub use source_path::SourcePath;
 pub use when::{Condition, Conditions};
 
 use crate::names::SourceName;

@@ -1,10 +1,10 @@
 //! `[[source]]`: the paths that forges post to.
 
-use std::ops::Range;
-
+use super::generic;
 use super::problem::{Report, suggestion};
+use super::source_path::SourcePath;
 use super::table::Table;
-use crate::forges::Provider;
+use crate::forges::{Dialect, GENERIC, Provider};
 use crate::names::{SecretName, SourceName};
 
 /// `[[source]]`: one path that a forge posts to.
@@ -12,10 +12,10 @@ use crate::names::{SecretName, SourceName};
 pub struct Source {
     /// Its name.
     pub name: SourceName,
-    /// Whose deliveries come in there.
-    pub provider: Provider,
+    /// How its deliveries prove themselves, and what they say.
+    pub dialect: Dialect,
     /// The URL's path.
-    pub path: String,
+    pub path: SourcePath,
     /// The names of its secrets, any of which may sign.
     pub secrets: Vec<SecretName>,
 }
@@ -24,45 +24,55 @@ pub struct Source {
 pub(super) fn read_all(top: &mut Table<'_, '_>, report: &mut Report) -> (Vec<Source>, Vec<SourceName>) {
     let mut sources: Vec<Source> = Vec::new();
     let mut names: Vec<SourceName> = Vec::new();
-    let mut paths: Vec<String> = Vec::new();
+    let mut paths: Vec<SourcePath> = Vec::new();
     let tables = top.tables("source", "this [[source]]", report);
     if tables.is_empty() && top.get("source").is_none() {
         let help = "write a [[source]] with name, provider, path and secret".to_owned();
         top.wrong(0..0, "there is no [[source]], so no delivery could ever come in", Some(help), report);
     }
     for mut table in tables {
-        let name = table.required_text("name", "name = \"github\"", report);
-        let name_span = name.as_ref().map_or(table.span(), |text| text.span.clone());
-        let name: Option<SourceName> = name.and_then(|text| table.parse_text(&text, report));
-        if let Some(name) = &name {
-            if names.contains(name) {
-                table.wrong(name_span, format!("there are two sources with the name `{name}`"), None, report);
-            }
-            names.push(name.clone());
-        }
-        let provider = read_provider(&mut table, report);
-        let path = read_source_path(&mut table, &paths, report);
+        let name = read_name(&mut table, &names, report);
+        names.extend(name.clone());
+        let path = read_path(&mut table, &paths, report);
         paths.extend(path.clone());
+        let dialect = read_dialect(&mut table, path.as_ref(), report);
         if table.get("secret").is_none() {
             table.absent("secret", "secret = \"NAME\", with the secret itself in secrets/receiver/NAME", report);
         }
         let secrets = table.texts("secret", report).unwrap_or_default();
         let secrets: Vec<SecretName> = secrets.iter().filter_map(|text| table.parse_text(text, report)).collect();
         table.finish(report);
-        if let (Some(name), Some(provider), Some(path)) = (name, provider, path) {
-            sources.push(Source { name, provider, path, secrets });
+        if let (Some(name), Some(dialect), Some(path)) = (name, dialect, path) {
+            sources.push(Source { name, dialect, path, secrets });
         }
     }
     (sources, names)
 }
 
-fn read_provider(table: &mut Table<'_, '_>, report: &mut Report) -> Option<Provider> {
-    let text = table.required_text("provider", "provider = \"github\"", report)?;
-    if let Some(provider) = Provider::ALL.into_iter().find(|provider| provider.as_str() == text.value) {
-        return Some(provider);
+fn read_name(table: &mut Table<'_, '_>, taken: &[SourceName], report: &mut Report) -> Option<SourceName> {
+    let text = table.required_text("name", "name = \"github\"", report)?;
+    let name: SourceName = table.parse_text(&text, report)?;
+    if taken.contains(&name) {
+        table.wrong(text.span, format!("there are two sources with the name `{name}`"), None, report);
     }
-    let known = Provider::ALL.map(Provider::as_str);
-    let help = suggestion(&text.value, known).unwrap_or_else(|| format!("the providers are: {}", known.join(", ")));
+    Some(name)
+}
+
+fn read_dialect(table: &mut Table<'_, '_>, path: Option<&SourcePath>, report: &mut Report) -> Option<Dialect> {
+    let text = table.required_text("provider", "provider = \"github\"", report)?;
+    if text.value == GENERIC {
+        return generic::read(table, path, report).map(|generic| Dialect::Generic(Box::new(generic)));
+    }
+    if let Some(provider) = Provider::ALL.into_iter().find(|provider| provider.as_str() == text.value) {
+        if let Some(name) = path.and_then(SourcePath::parameter) {
+            let message = format!("nothing of {} makes use of the path's `{{{name}}}`; only a generic source does", text.value);
+            table.wrong(text.span, message, None, report);
+        }
+        return Some(Dialect::Forge(provider));
+    }
+    let known = Dialect::names();
+    let help =
+        suggestion(&text.value, known.iter().copied()).unwrap_or_else(|| format!("the providers are: {}", known.join(", ")));
     table.wrong(text.span, format!("there is no provider {:?}", text.value), Some(help), report);
     None
 }
@@ -70,20 +80,15 @@ fn read_provider(table: &mut Table<'_, '_>, report: &mut Report) -> Option<Provi
 /// Paths that the receiver itself answers.
 const OWN_PATHS: [&str; 2] = ["/health", "/ready"];
 
-fn read_source_path(table: &mut Table<'_, '_>, taken: &[String], report: &mut Report) -> Option<String> {
+fn read_path(table: &mut Table<'_, '_>, taken: &[SourcePath], report: &mut Report) -> Option<SourcePath> {
     let text = table.required_text("path", "path = \"/hooks/github\"", report)?;
-    let span: Range<usize> = text.span;
-    let well_formed =
-        text.value.starts_with('/') && text.value.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%".contains(&byte));
-    if !well_formed {
-        let message = format!("{:?} is not a path: it begins with `/` and holds neither spaces nor one of ? # %", text.value);
-        table.wrong(span, message, None, report);
-    } else if OWN_PATHS.contains(&text.value.as_str()) {
-        table.wrong(span, format!("the receiver itself answers {}", text.value), None, report);
-    } else if taken.contains(&text.value) {
-        table.wrong(span, format!("there are two sources with the path {}", text.value), None, report);
+    let path: SourcePath = table.parse_text(&text, report)?;
+    if OWN_PATHS.contains(&text.value.as_str()) {
+        table.wrong(text.span, format!("the receiver itself answers {path}"), None, report);
+    } else if taken.iter().any(|other| other.clashes_with(&path)) {
+        table.wrong(text.span, format!("there are two sources with the path {path}"), None, report);
     } else {
-        return Some(text.value);
+        return Some(path);
     }
     None
 }

@@ -186,3 +186,50 @@ fn a_file_that_is_absent_says_so() {
     let problems = Config::load(Path::new("/nonexistent/hookspool.toml")).unwrap_err().to_string();
     assert!(problems.contains("/nonexistent/hookspool.toml: cannot read it") && problems.contains("--config"), "{problems}");
 }
+
+/// A generic source with these lines.
+fn with_generic(lines: &str) -> String {
+    let source = "name = \"deploy\"\nprovider = \"generic\"\npath = \"/deploy/{service}\"\nsecret = \"deploy\"\n";
+    format!("[[source]]\n{source}{lines}")
+}
+
+#[test]
+fn a_generic_source_says_how_it_proves_itself_and_where_the_facts_are() {
+    use crate::event::Kind;
+    use crate::forges::{Dialect, Encoding, Fact, Origin, Proving};
+    let lines = "signature = { header = \"X-Sign\", encoding = \"base64\", algorithm = \"sha512\" }\n\
+                 timestamp = { header = \"X-Time\", tolerance = \"1m\" }\nid = \"X-Id\"\nrepeats = true\n\
+                 [source.facts]\nevent = \"service\"\nrepository = \"github.com/octo/env\"\n\
+                 service = { parameter = \"service\" }\naction = { pointer = \"/action\" }\n";
+    let config = load(&with_generic(lines), &[]).1.unwrap();
+    let Dialect::Generic(generic) = &config.sources[0].dialect else { panic!("not generic") };
+    let Proving::Hmac { header, encoding, timestamp, .. } = &generic.proving else { panic!("no HMAC") };
+    assert_eq!((header.as_str(), *encoding), ("x-sign", Encoding::Base64));
+    assert_eq!(timestamp.as_ref().map(|time| (time.header.as_str(), time.tolerance.as_secs())), Some(("x-time", 60)));
+    assert!(generic.repeats && generic.id_header.as_deref() == Some("x-id") && generic.facts.event == Kind::Service);
+    let service = Fact { origin: Origin::Path { before: "/deploy/".len(), after: 0 }, prefix: String::new() };
+    assert!(generic.facts.picked.contains(&("service", service)));
+    let short = with_generic("[source.facts]\nevent = \"push\"\nrepository = { pointer = \"/url\" }\n");
+    let config = load(&short, &[]).1.unwrap();
+    let Dialect::Generic(generic) = &config.sources[0].dialect else { panic!("not generic") };
+    assert!(matches!(&generic.proving, Proving::Hmac { header, .. } if header == "x-hub-signature-256"));
+}
+
+#[test]
+fn what_a_generic_source_cannot_mean_is_refused() {
+    let two = "token = { header = \"X Y\" }\nsignature = \"standard-webhooks\"\n\
+               [source.facts]\nevent = \"issue\"\nsha = { pointer = \"a\", header = \"b\" }\nref = { pointer = \"a~2\" }\n\
+               service = { parameter = \"name\" }\naction = {}\ncolour = \"red\"\n";
+    insta::assert_snapshot!(problems(&with_generic(two), &[]));
+    let sha1 =
+        "signature = { header = \"X-S\", algorithm = \"sha1\" }\n[source.facts]\nevent = \"push\"\nrepository = \"h/o/n\"\n";
+    insta::assert_snapshot!(problems(&with_generic(sha1), &[]));
+    let insecure = sha1.replace("\"sha1\"", "\"sha1\", insecure = true");
+    assert!(load(&with_generic(&insecure), &[]).1.is_ok());
+    let path = with_generic("").replace("generic", "github").replace("{service}", "{a}/{b}");
+    insta::assert_snapshot!(problems(&path, &[]));
+    let constants = "[source.facts]\nevent = \"push\"\nrepository = \"shop\"\nref = \"main\"\n";
+    insta::assert_snapshot!(problems(&with_generic(constants), &[]));
+    let unused = with_generic("").replace("generic", "github");
+    insta::assert_snapshot!(problems(&unused, &[]));
+}

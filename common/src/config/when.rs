@@ -23,10 +23,18 @@ pub struct Condition {
     pub paths: Option<Globs>,
     /// The branch that a pull request is to go to.
     pub base: Option<Globs>,
-    /// What happened to the pull request.
+    /// What happened to the event's subject.
     pub action: Option<Globs>,
-    /// One of the pull request's labels.
+    /// One of the request's or issue's labels.
     pub labels: Option<Globs>,
+    /// The name of a package, check, pipeline, service or release, or of a contract's provider.
+    pub name: Option<Globs>,
+    /// How far a check, pipeline, deployment, verification or issue is.
+    pub status: Option<Globs>,
+    /// Where a deployment goes.
+    pub environment: Option<Globs>,
+    /// The first line of a comment.
+    pub comment: Option<Globs>,
 }
 
 const WHAT: &str = "this entry of `when`";
@@ -58,6 +66,10 @@ fn read_condition(mut table: Table<'_, '_>, report: &mut Report) -> Option<Condi
         base: read_globs(&mut table, "base", report),
         action: read_globs(&mut table, "action", report),
         labels: read_globs(&mut table, "labels", report),
+        name: read_globs(&mut table, "name", report),
+        status: read_globs(&mut table, "status", report),
+        environment: read_globs(&mut table, "environment", report),
+        comment: read_globs(&mut table, "comment", report),
     };
     if event.is_some() {
         check_that_it_can_hold(&condition, &table, report);
@@ -97,15 +109,38 @@ fn read_globs(table: &mut Table<'_, '_>, key: &'static str, report: &mut Report)
 
 /// A key that no event of the entry can have makes an entry that never holds; that was not meant.
 fn check_that_it_can_hold(condition: &Condition, table: &Table<'_, '_>, report: &mut Report) {
-    use Kind::{BranchCreated, BranchDeleted, Manual, PullRequest, Push, Schedule, Tag, TagDeleted};
+    use Kind::{
+        BranchCreated, BranchDeleted, Check, Comment, Deployment, Issue, Manual, Package, Pact, Pipeline, PullRequest, Push,
+        Release, Schedule, Service, Tag, TagDeleted,
+    };
     let some_kind_is_in = |kinds: &[Kind]| condition.event.iter().any(|kind| kinds.contains(kind));
-    let keys: [(&str, bool, &[Kind]); 6] = [
-        ("branch", condition.branch.is_some(), &[Push, BranchCreated, BranchDeleted, Schedule, Manual]),
-        ("tag", condition.tag.is_some(), &[Tag, TagDeleted, Manual]),
+    let with_branch = [
+        Push,
+        BranchCreated,
+        BranchDeleted,
+        Schedule,
+        Manual,
+        Comment,
+        Check,
+        Deployment,
+        Pipeline,
+        Pact,
+        Service,
+        Package,
+        Issue,
+    ];
+    let with_action = [PullRequest, Release, Package, Issue, Comment, Check, Deployment, Pipeline, Pact, Service];
+    let keys: [(&str, bool, &[Kind]); 10] = [
+        ("branch", condition.branch.is_some(), &with_branch),
+        ("tag", condition.tag.is_some(), &[Tag, TagDeleted, Manual, Release, Deployment, Pipeline, Check, Service, Package]),
         ("paths", condition.paths.is_some(), &[Push, BranchCreated, Tag]),
         ("base", condition.base.is_some(), &[PullRequest]),
-        ("action", condition.action.is_some(), &[PullRequest, Kind::Release, Kind::Package, Kind::Issue, Kind::Comment]),
-        ("labels", condition.labels.is_some(), &[PullRequest, Kind::Issue]),
+        ("action", condition.action.is_some(), &with_action),
+        ("labels", condition.labels.is_some(), &[PullRequest, Issue, Comment]),
+        ("name", condition.name.is_some(), &[Package, Check, Pipeline, Service, Release, Pact]),
+        ("status", condition.status.is_some(), &[Check, Pipeline, Deployment, Pact, Issue]),
+        ("environment", condition.environment.is_some(), &[Deployment]),
+        ("comment", condition.comment.is_some(), &[Comment]),
     ];
     for (key, _, kinds) in keys.into_iter().filter(|(_, written, kinds)| *written && !some_kind_is_in(kinds)) {
         let events: Vec<_> = condition.event.iter().map(|kind| kind.as_str()).collect();

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::reading::{Unread, check_json, commit_id, nothing, owned, parse, reading, shape};
-use super::{Forge, Malformed, Reading, hub_signature};
+use super::{Forge, Malformed, Reading, Sent, hub_signature};
+use crate::clock::Instant;
 use crate::event::{Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
 use crate::headers::Headers;
@@ -19,6 +20,7 @@ pub(super) const FORGE: Forge = Forge {
     id_headers: &[ID_HEADER],
     signature_headers: &[SIGNATURE_HEADER],
     kept_headers: &["content-type", "user-agent", EVENT_HEADER, ID_HEADER],
+    signed_headers: &[],
     verify,
     read,
     headers_of_a_delivery,
@@ -108,17 +110,17 @@ struct PullRequestDelivery<'a> {
     pull_request: RawPullRequest<'a>,
 }
 
-fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
+fn verify(headers: &Headers, body: &[u8], secrets: &[Secret], _now: Instant) -> Result<Proof, SignatureError> {
     hub_signature::verify(headers, SIGNATURE_HEADER, body, secrets)
 }
 
-fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
+fn headers_of_a_delivery(sent: &Sent<'_>, secret: &Secret) -> Headers {
     let mut headers = Headers::new();
     headers.add("content-type", "application/json; charset=utf-8");
     headers.add("user-agent", "Atlassian HttpClient hookspool");
-    headers.add(EVENT_HEADER, event);
-    headers.add(ID_HEADER, id);
-    headers.add(SIGNATURE_HEADER, &hub_signature::of(body, secret));
+    headers.add(EVENT_HEADER, sent.event);
+    headers.add(ID_HEADER, sent.id);
+    headers.add(SIGNATURE_HEADER, &hub_signature::of(sent.body, secret));
     headers
 }
 

@@ -7,8 +7,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+const NOW: Instant = Instant::from_millis(1_800_000_000_000);
+
 fn headers(provider: Provider, event: &str) -> Headers {
-    headers_of_a_delivery(provider, event, "an-id", b"", &Secret::new(b"secret".to_vec()))
+    let sent = Sent { event, id: "an-id", body: b"", at: NOW };
+    Dialect::Forge(provider).headers_of_a_delivery(&sent, &Secret::new(b"secret".to_vec()))
+}
+
+fn read(provider: Provider, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
+    Dialect::Forge(provider).read(headers, body)
 }
 
 /// The event header of a recording, which follows from its file's name.
@@ -71,16 +78,18 @@ fn every_recording_is_read_as_it_was_reviewed() {
 fn what_a_provider_signs_it_verifies_and_nothing_else() {
     let (secret, other) = (Secret::new(b"secret".to_vec()), Secret::new(b"other".to_vec()));
     for provider in Provider::ALL {
-        let signed = headers_of_a_delivery(provider, "x", "an-id", b"body", &secret);
+        let dialect = Dialect::Forge(provider);
+        let signed = dialect.headers_of_a_delivery(&Sent { event: "x", id: "an-id", body: b"body", at: NOW }, &secret);
+        let verify = |headers, secrets: &[Secret]| dialect.verify(headers, b"body", secrets, NOW);
         let name = provider.as_str();
-        assert!(verify(provider, &signed, b"body", &[other.clone(), secret.clone()]).is_ok(), "{name}");
-        assert!(verify(provider, &signed, b"body", std::slice::from_ref(&other)).is_err(), "{name}");
-        assert!(verify(provider, &signed, b"body", &[]).is_err(), "{name}");
-        assert!(verify(provider, &Headers::new(), b"body", std::slice::from_ref(&secret)).is_err(), "{name}");
-        assert_eq!(provider.id_of(&signed), Some("an-id"), "{name}");
-        assert!(provider.forge().id_headers.iter().all(|header| provider.kept_headers().contains(header)), "{name}");
-        let is_kept = |header: &&str| provider.kept_headers().contains(header);
-        assert!(!provider.signature_headers().iter().any(is_kept), "{name} keeps a signature or token");
+        assert!(verify(&signed, &[other.clone(), secret.clone()]).is_ok(), "{name}");
+        assert!(verify(&signed, std::slice::from_ref(&other)).is_err(), "{name}");
+        assert!(verify(&signed, &[]).is_err(), "{name}");
+        assert!(verify(&Headers::new(), std::slice::from_ref(&secret)).is_err(), "{name}");
+        assert_eq!(dialect.id_of(&signed), Some("an-id"), "{name}");
+        assert!(provider.forge().id_headers.iter().all(|header| dialect.kept_headers().contains(header)), "{name}");
+        let is_kept = |header: &&str| dialect.kept_headers().contains(header);
+        assert!(!dialect.signature_headers().iter().any(is_kept), "{name} keeps a signature or token");
     }
 }
 

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
-use super::{Forge, Malformed, Reading, hub_signature};
+use super::{Forge, Malformed, Reading, Sent, hub_signature};
+use crate::clock::Instant;
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
 use crate::headers::Headers;
@@ -28,6 +29,7 @@ pub(super) const FORGE: Forge = Forge {
         "x-forgejo-delivery",
         "x-gogs-delivery",
     ],
+    signed_headers: &[],
     verify,
     read,
     headers_of_a_delivery,
@@ -154,20 +156,20 @@ struct PullRequestDelivery<'a> {
     sender: Option<User<'a>>,
 }
 
-fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
+fn verify(headers: &Headers, body: &[u8], secrets: &[Secret], _now: Instant) -> Result<Proof, SignatureError> {
     match SIGNATURE_HEADERS.iter().find_map(|name| headers.one(name).ok().flatten()) {
         Some(digits) => signature::verify_hex(digits, body, secrets),
         None => hub_signature::verify(headers, HUB_SIGNATURE_HEADER, body, secrets),
     }
 }
 
-fn headers_of_a_delivery(event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
-    let digits = signature::hex(&signature::hmac_sha256(secret, body));
+fn headers_of_a_delivery(sent: &Sent<'_>, secret: &Secret) -> Headers {
+    let digits = signature::hex(&signature::hmac_sha256(secret, sent.body));
     let mut headers = Headers::new();
     headers.add("content-type", "application/json");
     for forge in ["gitea", "forgejo"] {
-        headers.add(&format!("x-{forge}-event"), event);
-        headers.add(&format!("x-{forge}-delivery"), id);
+        headers.add(&format!("x-{forge}-event"), sent.event);
+        headers.add(&format!("x-{forge}-delivery"), sent.id);
         headers.add(&format!("x-{forge}-signature"), &digits);
     }
     headers

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
-use super::{Forge, Malformed, Reading};
+use super::{Forge, Malformed, Reading, Sent};
+use crate::clock::Instant;
 use crate::event::{Commit, Event, Kind, Person, PullRequest, Side};
 use crate::git_name::RefName;
 use crate::headers::Headers;
@@ -20,6 +21,7 @@ pub(super) const FORGE: Forge = Forge {
     id_headers: &["idempotency-key", "x-gitlab-event-uuid"],
     signature_headers: &[TOKEN_HEADER],
     kept_headers: &["content-type", "user-agent", EVENT_HEADER, "idempotency-key", "x-gitlab-event-uuid", "x-gitlab-instance"],
+    signed_headers: &[],
     verify,
     read,
     headers_of_a_delivery,
@@ -134,17 +136,17 @@ struct Named<'a> {
 }
 
 /// GitLab sends the secret itself; what it sent is then all that vouches for the body.
-fn verify(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
+fn verify(headers: &Headers, body: &[u8], secrets: &[Secret], _now: Instant) -> Result<Proof, SignatureError> {
     let token = headers.one(TOKEN_HEADER).ok().flatten().ok_or(SignatureError)?;
     signature::verify_token(token.as_bytes(), body, secrets)
 }
 
-fn headers_of_a_delivery(event: &str, id: &str, _body: &[u8], secret: &Secret) -> Headers {
+fn headers_of_a_delivery(sent: &Sent<'_>, secret: &Secret) -> Headers {
     let mut headers = Headers::new();
     headers.add("content-type", "application/json");
     headers.add("user-agent", "GitLab/hookspool");
-    headers.add(EVENT_HEADER, event);
-    headers.add("idempotency-key", id);
+    headers.add(EVENT_HEADER, sent.event);
+    headers.add("idempotency-key", sent.id);
     headers.add(TOKEN_HEADER, &String::from_utf8_lossy(secret.bytes()));
     headers
 }

@@ -3,18 +3,27 @@
 
 mod reading; // what every forge's parser needs
 mod hub_signature; // the form of signature that most of them share
+mod standard_webhooks; // the form that has a standard
 mod github;
 mod gitlab;
 mod gitea; // and Forgejo, and Gogs
 mod bitbucket; // Bitbucket Cloud
 mod bitbucket_server;
+mod generic; // whatever the configuration describes
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Instant;
 use crate::event::Event;
 use crate::headers::Headers;
 use crate::secrets::Secret;
 use crate::signature::{Proof, SignatureError};
+
+pub use generic::{Encoding, Fact, Facts, Generic, Origin, Proving, Timestamp};
+pub(crate) use standard_webhooks::TOLERANCE;
+
+/// The header, which no client can send, that holds the path of a request to a source whose path has a parameter.
+pub const PATH_HEADER: &str = ":path";
 
 /// The forges that Hookspool understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +43,7 @@ pub enum Provider {
     BitbucketServer,
 }
 
-type Verify = fn(&Headers, &[u8], &[Secret]) -> Result<Proof, SignatureError>;
+type Verify = fn(&Headers, &[u8], &[Secret], Instant) -> Result<Proof, SignatureError>;
 
 /// One forge: what its file says of it.
 struct Forge {
@@ -45,9 +54,11 @@ struct Forge {
     signature_headers: &'static [&'static str],
     /// The headers that reading a delivery needs; never a signature or token.
     kept_headers: &'static [&'static str],
+    /// The headers that the signature covers or needs, beside those that are kept.
+    signed_headers: &'static [&'static str],
     verify: Verify,
     read: fn(&Headers, &[u8]) -> Result<Reading, Malformed>,
-    headers_of_a_delivery: fn(&str, &str, &[u8], &Secret) -> Headers,
+    headers_of_a_delivery: fn(&Sent<'_>, &Secret) -> Headers,
 }
 
 impl Provider {
@@ -70,23 +81,135 @@ impl Provider {
     pub const fn as_str(self) -> &'static str {
         self.forge().name
     }
+}
 
-    /// The forge's own id of a delivery, if it gave one.
+/// How the deliveries of a source prove themselves, and what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dialect {
+    /// As this forge has it.
+    Forge(Provider),
+    /// As the configuration has it.
+    Generic(Box<Generic>),
+}
+
+impl From<Provider> for Dialect {
+    fn from(provider: Provider) -> Self {
+        Self::Forge(provider)
+    }
+}
+
+/// A delivery that is to be sent: by `hookspool send`, the demo and the tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// The forge's name of the event.
+    pub event: &'a str,
+    /// The delivery's id.
+    pub id: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// When it is sent.
+    pub at: Instant,
+}
+
+/// The name of the provider that the configuration describes itself.
+pub const GENERIC: &str = "generic";
+
+impl Dialect {
+    /// The provider's name, as in configuration.
     #[must_use]
-    pub fn id_of(self, headers: &Headers) -> Option<&str> {
-        self.forge().id_headers.iter().find_map(|name| headers.one(name).ok().flatten())
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Forge(provider) => provider.as_str(),
+            Self::Generic(_) => GENERIC,
+        }
+    }
+
+    /// The names that `provider` may have.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Provider::ALL.into_iter().map(Provider::as_str).chain([GENERIC]).collect()
+    }
+
+    /// The sender's own id of a delivery, if it gave one.
+    #[must_use]
+    pub fn id_of<'h>(&self, headers: &'h Headers) -> Option<&'h str> {
+        match self {
+            Self::Forge(provider) => provider.forge().id_headers.iter().find_map(|name| headers.one(name).ok().flatten()),
+            Self::Generic(generic) => generic.id_of(headers),
+        }
     }
 
     /// The headers of which one holds the signature or token, in lower case. Without it nobody need read the body.
     #[must_use]
-    pub const fn signature_headers(self) -> &'static [&'static str] {
-        self.forge().signature_headers
+    pub fn signature_headers(&self) -> Vec<&str> {
+        match self {
+            Self::Forge(provider) => provider.forge().signature_headers.to_vec(),
+            Self::Generic(generic) => vec![generic.signature_header()],
+        }
     }
 
     /// The headers that are kept with a delivery, in lower case: what reading it needs, never a signature or token.
     #[must_use]
-    pub const fn kept_headers(self) -> &'static [&'static str] {
-        self.forge().kept_headers
+    pub fn kept_headers(&self) -> Vec<&str> {
+        match self {
+            Self::Forge(provider) => provider.forge().kept_headers.to_vec(),
+            Self::Generic(generic) => generic.kept_headers(),
+        }
+    }
+
+    /// The other headers that checking the signature needs, in lower case.
+    #[must_use]
+    pub fn signed_headers(&self) -> Vec<&str> {
+        match self {
+            Self::Forge(provider) => provider.forge().signed_headers.to_vec(),
+            Self::Generic(generic) => generic.signed_headers(),
+        }
+    }
+
+    /// Checks a delivery's signature over its raw bytes.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when none of `secrets` made it, or when it is too old where its age is signed.
+    pub fn verify(&self, headers: &Headers, body: &[u8], secrets: &[Secret], now: Instant) -> Result<Proof, SignatureError> {
+        match self {
+            Self::Forge(provider) => (provider.forge().verify)(headers, body, secrets, now),
+            Self::Generic(generic) => generic.verify(headers, body, secrets, now),
+        }
+    }
+
+    /// Reads a delivery.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not this provider's form at all. JSON of a shape that nobody expected is a
+    /// [`Reading::Nothing`], because forges add kinds and change shapes.
+    pub fn read(&self, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
+        let reading = match self {
+            Self::Forge(provider) => (provider.forge().read)(headers, body)?,
+            Self::Generic(generic) => generic.read(headers, body)?,
+        };
+        Ok(match reading {
+            Reading::Events(events) => Reading::Events(events.into_iter().map(Event::bounded).collect()),
+            nothing @ Reading::Nothing(_) => nothing,
+        })
+    }
+
+    /// Whether a body of this content type can be read (RFC 9110 section 8.3).
+    #[must_use]
+    pub fn takes(&self, content_type: Option<&str>, body: &[u8]) -> bool {
+        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+        match self {
+            Self::Forge(_) => essence == "application/json",
+            Self::Generic(_) => body.is_empty() || essence == "application/json" || essence.ends_with("+json"),
+        }
+    }
+
+    /// The headers that this provider would send.
+    #[must_use]
+    pub fn headers_of_a_delivery(&self, sent: &Sent<'_>, secret: &Secret) -> Headers {
+        match self {
+            Self::Forge(provider) => (provider.forge().headers_of_a_delivery)(sent, secret),
+            Self::Generic(generic) => generic.headers_of_a_delivery(sent, secret),
+        }
     }
 }
 
@@ -108,32 +231,6 @@ pub enum Malformed {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-}
-
-/// Reads a delivery of `provider`.
-///
-/// # Errors
-/// [`Malformed`] when it is not this provider's form at all. JSON of a shape that nobody expected is a
-/// [`Reading::Nothing`], because forges add kinds and change shapes.
-pub fn read(provider: Provider, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
-    Ok(match (provider.forge().read)(headers, body)? {
-        Reading::Events(events) => Reading::Events(events.into_iter().map(Event::bounded).collect()),
-        nothing @ Reading::Nothing(_) => nothing,
-    })
-}
-
-/// Checks a delivery's signature over its raw bytes.
-///
-/// # Errors
-/// [`SignatureError`] when none of `secrets` made it.
-pub fn verify(provider: Provider, headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, SignatureError> {
-    (provider.forge().verify)(headers, body, secrets)
-}
-
-/// The headers that this provider would send with `body`: used by `hookspool send` and the demo.
-#[must_use]
-pub fn headers_of_a_delivery(provider: Provider, event: &str, id: &str, body: &[u8], secret: &Secret) -> Headers {
-    (provider.forge().headers_of_a_delivery)(event, id, body, secret)
 }
 
 #[cfg(test)]

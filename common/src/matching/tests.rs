@@ -107,3 +107,30 @@ fn another_repository_or_another_source_runs_nothing() {
     let reason = reason_for_nothing(&config, &"github".parse().unwrap(), &push);
     assert_eq!(reason, "github.com/octo/other is not in the configuration of source `github`");
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_matches_does_not_depend_on_how_the_repository_is_spelt(
+        spelling in 0..10_usize, branch in "[a-z]{1,8}", asked in "[a-z*]{1,4}", upper in proptest::prelude::any::<bool>(),
+    ) {
+        let host = if upper { "GitHub.COM" } else { "github.com" };
+        let spelt = match spelling {
+            0 => format!("https://{host}/octo/shop"),
+            1 => format!("https://{host}/octo/shop.git"),
+            2 => format!("http://user:word@{host}:8080/octo/shop/"),
+            3 => format!("ssh://git@{host}/octo/shop.git"),
+            4 => format!("ssh://git@{host}:22/octo/shop"),
+            5 => format!("git@{host}:octo/shop.git"),
+            6 => format!("git@{host}:/octo/shop"),
+            7 => format!("git://{host}/octo/shop.git"),
+            8 => format!("git+ssh://{host}/octo/shop"),
+            _ => format!("{host}/octo/shop"),
+        };
+        let config = config(&format!("{{event='push', branch='{asked}'}}"));
+        let plain = event(Kind::Push, &format!("refs/heads/{branch}"));
+        let mut other = plain.clone();
+        other.repository = Some(spelt.parse().unwrap());
+        let source = "github".parse().unwrap();
+        proptest::prop_assert_eq!(matches(&config, &source, &plain), matches(&config, &source, &other));
+    }
+}

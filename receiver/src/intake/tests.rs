@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 
 use super::*;
-use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, secrets, told_inbox};
 use crate::sources::Sources;
 
 /// A body that must not be read.
@@ -36,7 +36,8 @@ fn tried() -> Tried {
     let (inbox, batches, orders) = told_inbox();
     let (writer, _) = Writer::start(inbox, config.paths.spool.clone()).unwrap();
     let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
-    let in_force = in_force(config, Sources::of_github(SOURCE_PATH, SECRET));
+    let sources = Sources::with_secrets(&config, &secrets());
+    let in_force = in_force(config, sources);
     let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
     let intake = Intake { in_force, metrics, clock: Box::new(StandingClock(7)), writer, room, compressor };
     Tried { intake, batches, orders, _folder: folder }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, secrets, told_inbox};
 use crate::sources::Sources;
 
 struct Served {
@@ -30,7 +30,8 @@ async fn served() -> Served {
     let shutdown = async { drop(stopped.await) };
     let config = config(folder.path());
     let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
-    let in_force = in_force(config, Sources::of_github(SOURCE_PATH, SECRET));
+    let sources = Sources::with_secrets(&config, &secrets());
+    let in_force = in_force(config, sources);
     let serving = serve(in_force, metrics, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
     Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
 }

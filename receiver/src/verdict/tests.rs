@@ -3,11 +3,14 @@
 use super::*;
 use crate::fixture::{config, delivery, push, secrets};
 
+const NOW: Instant = Instant::from_millis(7);
+
 /// The verdict on a signed delivery.
 fn judged(event: &str, body: &str) -> Result<Verdict, Reply> {
     let folder = tempfile::tempdir().unwrap();
-    let verified = verified(delivery(event, body), &secrets())?;
-    verdict(&config(folder.path()), &Compressor::new().unwrap(), &verified, Instant::from_millis(7))
+    let config = config(folder.path());
+    let verified = verified(delivery(&config, event, body), &secrets(), NOW)?;
+    verdict(&config, &Compressor::new().unwrap(), &verified, NOW)
 }
 
 #[test]
@@ -65,8 +68,10 @@ fn the_signature_is_not_among_the_headers_that_are_kept() {
 
 #[test]
 fn the_content_type_counts_only_once_the_signature_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
     let with_type = |content_type: &str, secrets: &[Secret]| {
-        let mut delivery = delivery("push", "{}");
+        let mut delivery = delivery(&config, "push", "{}");
         let others: Vec<(String, String)> = delivery
             .headers
             .iter()
@@ -76,7 +81,7 @@ fn the_content_type_counts_only_once_the_signature_is_right() {
         delivery.headers = hookspool_common::headers::Headers::new();
         others.iter().for_each(|(name, value)| delivery.headers.add(name, value));
         delivery.headers.add("content-type", content_type);
-        verified(delivery, secrets).map(drop)
+        verified(delivery, secrets, NOW).map(drop)
     };
     for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;"] {
         assert_eq!(with_type(good, &secrets()), Ok(()), "{good}");

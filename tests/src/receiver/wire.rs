@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::clock::{Clock, SystemClock};
+use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::secrets::Secret;
 
 use super::{DEADLINE, SOURCE_PATH, secret};
@@ -26,15 +27,16 @@ impl Post {
 
     /// What this forge would send, signed.
     #[must_use]
-    pub fn signed_by(provider: Provider, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self::signed_with(&secret(), provider, event, id, body)
+    pub fn signed_by(dialect: impl Into<Dialect>, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::signed_with(&secret(), dialect, event, id, body)
     }
 
     /// What this forge would send, signed with another secret.
     #[must_use]
-    pub fn signed_with(secret: &Secret, provider: Provider, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub fn signed_with(secret: &Secret, dialect: impl Into<Dialect>, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        let headers = headers_of_a_delivery(provider, event, id, &body, secret);
+        let sent = Sent { event, id, body: &body, at: SystemClock.now() };
+        let headers = dialect.into().headers_of_a_delivery(&sent, secret);
         let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
         Self { headers, body }
     }

@@ -4,6 +4,7 @@
 
 mod answers; // every row of the table of answers
 mod hostile; // input that nobody well-behaved would send
+mod property; // whatever bytes come
 mod recorded; // what GitHub really sent
 mod durability; // what was answered 2xx is on disk
 mod start; // what it needs to start, and what it says otherwise

@@ -3,10 +3,10 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use hookspool_common::config::Config;
 use hookspool_common::event::{Event, Kind};
-use hookspool_common::forges::{self, Provider, Reading};
+use hookspool_common::forges::{Dialect, GENERIC, PATH_HEADER, Provider, Reading};
 use hookspool_common::headers::Headers;
 use hookspool_common::matching::{Matching, matches, reason_for_nothing};
 use hookspool_common::names::SourceName;
@@ -16,20 +16,22 @@ use super::view::{print_json, shown};
 use super::{Exit, options};
 
 pub(super) fn explain(config_path: &Path, options: &options::Explain) -> anyhow::Result<Exit> {
-    let headers = parse_headers(&options.headers)?;
+    let mut headers = parse_headers(&options.headers)?;
+    if let Some(path) = &options.path {
+        headers.add(PATH_HEADER, path);
+    }
     let body = read_body(&options.body)?;
-    let (provider, target) = match &options.source {
-        None => (provider(options.provider.as_deref().unwrap_or_default())?, None),
+    let (dialect, target) = match &options.source {
+        None => (dialect(options.provider.as_deref().unwrap_or_default())?, None),
         Some(name) => {
             let config = Config::load(config_path)?;
             let known = || config.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
-            let provider = config.source(name).map(|source| source.provider);
-            let provider =
-                provider.with_context(|| format!("there is no source `{name}`; the configuration has: {}", known()))?;
-            (provider, Some((config, name)))
+            let dialect = config.source(name).map(|source| source.dialect.clone());
+            let dialect = dialect.with_context(|| format!("there is no source `{name}`; the configuration has: {}", known()))?;
+            (dialect, Some((config, name)))
         }
     };
-    let (events, reason, exit) = match forges::read(provider, &headers, &body) {
+    let (events, reason, exit) = match dialect.read(&headers, &body) {
         Ok(Reading::Events(events)) => (events, None, Exit::Success),
         Ok(Reading::Nothing(reason)) => (Vec::new(), Some(reason), Exit::Success),
         Err(malformed) => (Vec::new(), Some(malformed.to_string()), Exit::Failure),
@@ -102,10 +104,11 @@ impl Explained {
     }
 }
 
-fn provider(name: &str) -> anyhow::Result<Provider> {
-    let known = Provider::ALL.map(Provider::as_str);
+fn dialect(name: &str) -> anyhow::Result<Dialect> {
+    ensure!(name != GENERIC, "what a generic source tells of stands in its configuration; name it with --source NAME");
     let provider = Provider::ALL.into_iter().find(|provider| provider.as_str() == name);
-    provider.with_context(|| format!("there is no provider {name:?}; the providers are: {}", known.join(", ")))
+    let known = || Provider::ALL.map(Provider::as_str).join(", ");
+    provider.map(Dialect::Forge).with_context(|| format!("there is no provider {name:?}; the providers are: {}", known()))
 }
 
 pub(super) fn parse_headers(lines: &[String]) -> anyhow::Result<Headers> {

@@ -76,6 +76,9 @@ pub(super) struct Explain {
     /// A header of the delivery; may be given several times
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub(super) headers: Vec<String>,
+    /// The path that was called, for a source whose path has a parameter
+    #[arg(long, value_name = "PATH", requires = "source")]
+    pub(super) path: Option<String>,
     /// The file with the body, or - for standard input
     #[arg(long, value_name = "FILE")]
     pub(super) body: PathBuf,

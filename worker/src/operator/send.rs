@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, Listen, Repository, Source};
-use hookspool_common::forges::{Provider, headers_of_a_delivery};
+use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::repository_name::RepositoryName;
 use hookspool_common::secrets::SecretStore;
@@ -22,8 +22,8 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
     let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
-    let speaks_githubs_form = matches!(source.provider, Provider::Github | Provider::Gitea | Provider::Forgejo);
-    let provider = source.provider.as_str();
+    let speaks_githubs_form = matches!(source.dialect, Dialect::Forge(Provider::Github | Provider::Gitea | Provider::Forgejo));
+    let provider = source.dialect.name();
     ensure!(
         repository.is_none() || speaks_githubs_form,
         "`--repository` cannot speak for {provider} yet; give --event and --body"
@@ -36,7 +36,8 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
     let secret_name = source.secrets.first().with_context(|| format!("source `{source_name}` has no secret"))?;
     let secret = SecretStore::of_receiver(config.directory(), credentials()).read(secret_name)?;
     let id = options.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let headers = headers_of_a_delivery(source.provider, &event, &id, &body, &secret);
+    let sent = Sent { event: &event, id: &id, body: &body, at: SystemClock.now() };
+    let headers = source.dialect.headers_of_a_delivery(&sent, &secret);
     let answer = post(&url, &headers, &body)?;
     writeln!(io::stdout().lock(), "{} {}", answer.status, answer.body.trim_end())?;
     Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, DEFAULT_PATH};
-use hookspool_common::forges::{Provider, headers_of_a_delivery};
-use hookspool_common::headers::Headers;
+use hookspool_common::forges::{self, Dialect, Provider};
 use hookspool_common::ledger::{NoticeState, RunState};
 use hookspool_common::names::RunId;
 use hookspool_common::secrets::Secret;
@@ -129,7 +129,8 @@ impl Demo {
     }
 
     fn deliver(&self, sent: &Sent, secret: &Secret) -> anyhow::Result<Answer> {
-        let headers: Headers = headers_of_a_delivery(Provider::Github, "push", &sent.id, &sent.body, secret);
+        let delivery = forges::Sent { event: "push", id: &sent.id, body: &sent.body, at: SystemClock.now() };
+        let headers = Dialect::Forge(Provider::Github).headers_of_a_delivery(&delivery, secret);
         let answer = post(&self.receiver.url, &headers, &sent.body)?;
         say(&format!("POST {} ({} bytes, X-GitHub-Delivery {})", self.receiver.url, sent.body.len(), sent.id));
         say(&format!("the receiver answers {} {}", answer.status, answer.body.trim_end()));
