@@ -1,7 +1,7 @@
 //! What the unit tests share: a configuration, signed deliveries, and inboxes that do as they are told.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use hookspool_common::clock::{Clock, Instant};
@@ -11,6 +11,9 @@ use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::headers::Headers;
 use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
 use hookspool_common::secrets::Secret;
+
+use crate::live::{InForce, Live};
+use crate::sources::Sources;
 
 pub(crate) const SECRET: &[u8] = b"the webhook's secret";
 pub(crate) const SOURCE_PATH: &str = "/hooks/github";
@@ -52,6 +55,11 @@ pub(crate) fn config(folder: &Path) -> Config {
     std::fs::write(&file, MAIN_FILE.replace("FOLDER", folder.to_str().unwrap())).unwrap();
     std::fs::write(folder.join("repositories/project.toml"), REPOSITORY_FILE).unwrap();
     Config::load(&file).unwrap()
+}
+
+/// What is in force, for good.
+pub(crate) fn in_force(config: Config, sources: Sources) -> Arc<InForce> {
+    Arc::new(InForce::new(Live { config, sources }))
 }
 
 /// The secrets that deliveries are checked with.

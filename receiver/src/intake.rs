@@ -1,8 +1,9 @@
 //! One request, from its head to its answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hookspool_common::clock::Clock;
-use hookspool_common::config::Config;
 use hookspool_common::delivery::Delivery;
 use hookspool_common::forges::PATH_HEADER;
 use hookspool_common::headers::Headers;
@@ -14,9 +15,11 @@ use hyper::{HeaderMap, Request, Response};
 use crate::access_log::AccessLine;
 use crate::body::{BodyError, BodyRoom};
 use crate::client::{Client, Peer};
+use crate::live::{InForce, Live};
+use crate::metrics::Metrics;
 use crate::reply::Reply;
 use crate::routing::Route;
-use crate::sources::{Source, Sources};
+use crate::sources::Source;
 use crate::verdict::{Compressor, verdict, verified};
 use crate::writer::{NotStored, Writer};
 
@@ -27,8 +30,8 @@ pub(crate) struct CutOff;
 
 /// Everything that answering needs.
 pub(crate) struct Intake {
-    pub(crate) config: Config,
-    pub(crate) sources: Sources,
+    pub(crate) in_force: Arc<InForce>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) writer: Writer,
     pub(crate) room: BodyRoom,
@@ -42,24 +45,35 @@ impl Intake {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
-        let client = Client::of(peer, &head.headers, &self.config.receiver.trusted_proxies);
+        // Taken once: a request ends with what it began with, whatever is reloaded meanwhile.
+        let live = self.in_force.now();
+        let client = Client::of(peer, &head.headers, &live.config.receiver.trusted_proxies);
         let mut line = AccessLine::start(client, &head.method, head.uri.path());
-        let reply = match Route::of(&self.sources, &head.method, head.uri.path()) {
+        let reply = match Route::of(&live.sources, &head.method, head.uri.path()) {
             Route::Health => Ok(Reply::Alive),
             Route::Ready => Ok(if self.writer.is_ready().await { Reply::Ready } else { Reply::Unavailable }),
             Route::Source(source) => {
+                line.source = Some(source.config.name.clone());
                 let headers = looked_at(source, &head.headers, head.uri.path());
-                self.take(source, headers, body, &mut line).await
+                self.take(&live, source, headers, body, &mut line).await
             }
             Route::WrongMethod(methods) => Ok(Reply::WrongMethod(methods)),
             Route::Unknown => Ok(Reply::NotFound),
         };
+        self.metrics.answered(line.source.as_ref(), reply.as_ref().ok());
         line.write(reply.as_ref().ok());
         reply.map(|reply| reply.response())
     }
 
     /// Takes a delivery: body, signature, verdict, disk, and only then the answer.
-    async fn take<B>(&self, source: &Source, headers: Headers, body: B, line: &mut AccessLine) -> Result<Reply, CutOff>
+    async fn take<B>(
+        &self,
+        live: &Live,
+        source: &Source,
+        headers: Headers,
+        body: B,
+        line: &mut AccessLine,
+    ) -> Result<Reply, CutOff>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -84,7 +98,7 @@ impl Intake {
             Err(refusal) => return Ok(refusal),
         };
         line.provider_id = delivery.provider_id().map(str::to_owned);
-        let verdict = match verdict(&self.config, &self.compressor, &delivery, now) {
+        let verdict = match verdict(&live.config, &self.compressor, &delivery, now) {
             Ok(verdict) => verdict,
             Err(refusal) => return Ok(refusal),
         };

@@ -5,6 +5,10 @@
 
 mod options; // the command line
 mod program; // from the command line to the exit code
+mod log; // fields of the journal, or lines
+mod systemd; // what systemd is told
+mod live; // the configuration and the secrets that are in force
+mod reload; // reading them anew at SIGHUP
 mod listeners; // sockets that were passed or bound
 mod server; // connections: how many, how long, and how they end
 mod lingering; // closing without throwing the answer away
@@ -17,6 +21,7 @@ mod verdict; // from a delivery to what is stored and answered
 mod writer; // the one thread that owns the inbox
 mod reply; // what clients read
 mod access_log; // one line a request
+mod metrics; // what is counted, and where that is told
 #[cfg(test)]
 mod fixture; // a configuration, a signed push and inboxes for the tests
 

@@ -1,28 +1,41 @@
-//! The sockets to listen on: those that systemd passed, or else the one that the configuration names.
+//! The sockets to listen on: those that systemd passed, or else those that the configuration names.
 //!
-//! A unix socket that nobody listens on any more is replaced; anything else at its path is left alone.
+//! A passed socket with the name `metrics` (`FileDescriptorName=`, systemd.socket(5)) serves metrics, every other takes
+//! deliveries. What is passed for one of the two purposes wins over what the configuration says of it. A unix socket that nobody listens on any more is replaced; anything else at its path is left alone.
 
+use std::env;
 use std::fmt;
 use std::fs;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use hookspool_common::config::Listen;
+use hookspool_common::config::{Listen, Receiver};
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
 
 /// Owner and group may connect to a unix socket: the web server is put into the receiver's group.
 const UNIX_SOCKET_MODE: u32 = 0o660;
+
+/// The name of passed sockets that serve metrics.
+const METRICS_NAME: &str = "metrics";
+
+/// How long to wait when no connection can be accepted, such as for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The configured address cannot be had.
-    #[error("cannot listen on {listen}: {error}; change [receiver] listen, or stop what uses it")]
+    #[error("cannot listen on {listen}: {error}; change [receiver] {key}, or stop what uses it")]
     Bind {
+        /// The key that names it.
+        key: &'static str,
         /// The address.
         listen: Listen,
         /// What the system says.
@@ -63,15 +76,59 @@ impl Drop for BoundPath {
     }
 }
 
-/// Every socket to listen on. Must be called within the runtime.
-pub(crate) fn listeners(listen: &Listen) -> Result<Vec<Listener>, ListenError> {
-    let mut passed = ListenFd::from_env();
-    if passed.len() == 0 {
-        let bound = bind(listen).map_err(|error| ListenError::Bind { listen: listen.clone(), error })?;
-        return Ok(vec![bound]);
+/// Every socket, by its purpose.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) deliveries: Vec<Listener>,
+    pub(crate) metrics: Vec<Listener>,
+}
+
+impl Sockets {
+    /// Those that were passed, and for what none was passed, those that are configured. Must be called within the runtime.
+    pub(crate) fn open(configured: &Receiver) -> Result<Self, ListenError> {
+        let Self { mut deliveries, mut metrics } = Self::passed()?;
+        if deliveries.is_empty() {
+            deliveries = configured.listen.iter().map(|listen| bind("listen", listen)).collect::<Result<_, _>>()?;
+        }
+        if metrics.is_empty() {
+            metrics = configured.metrics.iter().map(|listen| bind("metrics", listen)).collect::<Result<_, _>>()?;
+        }
+        Ok(Self { deliveries, metrics })
     }
-    let count = passed.len();
-    (0..count).filter_map(|number| take(&mut passed, number).transpose()).collect()
+
+    fn passed() -> Result<Self, ListenError> {
+        let mut passed = ListenFd::from_env();
+        // Where names are passed at all, there is one for each socket.
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut sockets = Self { deliveries: Vec::new(), metrics: Vec::new() };
+        for number in 0..passed.len() {
+            let is_for_metrics = names.next() == Some(METRICS_NAME);
+            let purpose = if is_for_metrics { &mut sockets.metrics } else { &mut sockets.deliveries };
+            purpose.extend(take(&mut passed, number)?);
+        }
+        Ok(sockets)
+    }
+}
+
+/// The next connection of any listener.
+pub(crate) async fn accept(listeners: &[Listener]) -> Connection {
+    loop {
+        let any = poll_fn(|context| {
+            let ready = listeners.iter().find_map(|listener| match listener.poll_accept(context) {
+                Poll::Ready(accepted) => Some(accepted),
+                Poll::Pending => None,
+            });
+            ready.map_or(Poll::Pending, Poll::Ready)
+        });
+        match any.await {
+            Ok(connection) => return connection,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Listener>, ListenError> {
@@ -85,7 +142,11 @@ fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Listener>, Listen
     Ok(listener.transpose().map_err(wrong)?.map(|socket| Listener::Unix { socket, bound: None }))
 }
 
-fn bind(listen: &Listen) -> io::Result<Listener> {
+fn bind(key: &'static str, listen: &Listen) -> Result<Listener, ListenError> {
+    bind_to(listen).map_err(|error| ListenError::Bind { key, listen: listen.clone(), error })
+}
+
+fn bind_to(listen: &Listen) -> io::Result<Listener> {
     match listen {
         Listen::Tcp(address) => {
             let socket = std::net::TcpListener::bind(address)?;
@@ -121,7 +182,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Listener {
     /// The next connection.
-    pub(crate) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         match self {
             Self::Tcp(socket) => socket.poll_accept(context).map_ok(|(stream, peer)| Connection::Tcp(stream, peer)),
             Self::Unix { socket, .. } => socket.poll_accept(context).map_ok(|(stream, _)| Connection::Unix(stream)),
@@ -158,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_free_port_is_named_after_it_was_taken() {
-        let shown = bind(&"127.0.0.1:0".parse().unwrap()).unwrap().to_string();
+        let shown = bind_to(&"127.0.0.1:0".parse().unwrap()).unwrap().to_string();
         let address: SocketAddr = shown.parse().unwrap();
         assert!(address.ip().is_loopback() && address.port() != 0, "{shown}");
     }
@@ -168,7 +229,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("receiver.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let listener = bind(&unix(&path)).unwrap();
+        let listener = bind_to(&unix(&path)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, UNIX_SOCKET_MODE);
         assert_eq!(listener.to_string(), format!("unix:{}", path.display()));
         drop(listener);
@@ -179,12 +240,12 @@ mod tests {
     async fn a_socket_in_use_and_a_file_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("receiver.sock");
-        let in_use = bind(&unix(&path)).unwrap();
-        assert_eq!(bind(&unix(&path)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let in_use = bind_to(&unix(&path)).unwrap();
+        assert_eq!(bind_to(&unix(&path)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(path.exists());
         drop(in_use);
         fs::write(&path, "mine").unwrap();
-        assert!(bind(&unix(&path)).is_err());
+        assert!(bind_to(&unix(&path)).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"mine");
     }
 }

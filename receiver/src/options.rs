@@ -22,14 +22,18 @@ pub struct Options {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     pub config: PathBuf,
 
-    /// How to write the log on standard error
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
+    /// How to write the log on standard error [default: to systemd's journal with fields where that listens, else text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
 }
 
 const AFTER_HELP: &str = "\
 It listens on the sockets that systemd passes to it (LISTEN_FDS), else where [receiver] listen says, and prints
-`listening on ADDRESS` on standard output for each. SIGTERM or SIGINT ends it after the requests in flight.
+`listening on ADDRESS` on standard output for each. Sockets with the name `metrics`, else [receiver] metrics, serve
+GET /metrics; for these it prints `metrics on ADDRESS`.
+
+SIGHUP makes it read its configuration and its secrets anew. If anything is wrong with them, the former ones stay in
+force, and the log says what. SIGTERM or SIGINT ends it after the requests in flight.
 
 Environment:
   CREDENTIALS_DIRECTORY  secrets found there win over secrets/receiver/
@@ -59,6 +63,6 @@ mod tests {
     #[test]
     fn without_options_the_packages_file_is_read() {
         let options = Options::try_parse_from(["hookspool-receiver"]).unwrap();
-        assert_eq!((options.config.to_str(), options.log_format), (Some(DEFAULT_PATH), LogFormat::Text));
+        assert_eq!((options.config.to_str(), options.log_format), (Some(DEFAULT_PATH), None));
     }
 }

@@ -2,24 +2,29 @@
 //!
 //! It trusts its configuration, which root owns. It refuses to start rather than to serve with half of what it needs.
 
-use std::env;
+use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use hookspool_common::clock::SystemClock;
+use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, Problems};
 use hookspool_common::inbox::{self, InboxError, SpoolError, SqliteInbox};
-use hookspool_common::secrets::{SecretError, SecretStore};
+use hookspool_common::secrets::SecretError;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use crate::listeners::{ListenError, Listener, listeners};
-use crate::options::{LogFormat, Options};
+use crate::listeners::{ListenError, Listener, Sockets};
+use crate::live::{InForce, Live};
+use crate::metrics::{self, Measured, Metrics};
+use crate::options::Options;
+use crate::reload::Reloader;
 use crate::server::{ServeError, serve};
-use crate::sources::Sources;
+use crate::{log, systemd};
+
+/// Threads that read files for the one that serves: one for a reload, one for who asks for metrics.
+const READING_THREADS: usize = 2;
 
 /// Why the receiver did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +43,9 @@ pub enum Failure {
         /// The configuration it was started with.
         config: PathBuf,
     },
-    /// A secret cannot be had.
-    #[error("{0}")]
-    Secret(#[from] SecretError),
+    /// Secrets cannot be had.
+    #[error("{}", Lines(.0))]
+    Secrets(Vec<SecretError>),
     /// The spool folder cannot be written to.
     #[error("{0}")]
     Spool(#[from] SpoolError),
@@ -74,40 +79,50 @@ impl Failure {
     }
 }
 
+/// What is shown one below the other.
+struct Lines<'a>(&'a [SecretError]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
 /// Runs the receiver until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// [`Failure`] when it cannot start, or when the inbox's writer dies.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    start_log(options.log_format);
+    log::start(options.log_format);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(READING_THREADS).build().map_err(Failure::Runtime)?;
+    runtime.block_on(receive(options))
+}
+
+async fn receive(options: &Options) -> Result<(), Failure> {
+    // Before anything else, so that a signal that comes early is not lost, and a hangup does not end the process.
+    let signals = Signals::catch().map_err(Failure::Runtime)?;
     let config = Config::load(&options.config).map_err(Failure::Config)?;
     if Uid::effective().is_root() {
         return Err(Failure::Root { user: config.receiver.user, config: config.file });
     }
     umask(Mode::from_bits_truncate(0o077));
-    let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let store = SecretStore::of_receiver(config.directory(), credentials);
-    let sources = Sources::read(&config, &store)?;
-    let inbox = open_inbox(&config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
-    runtime.block_on(async {
-        // Before the first socket is open, so that a signal that comes early is not lost.
-        let stop = stop_signals().map_err(Failure::Runtime)?;
-        let listeners = listeners(&config.receiver.listen)?;
-        announce(&listeners);
-        serve(config, sources, Box::new(inbox), Box::new(SystemClock), listeners, until(stop)).await?;
-        tracing::info!("ended");
-        Ok(())
-    })
-}
-
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let clock = SystemClock;
+    let metrics = Arc::new(Metrics::new(&config, clock.now()));
+    let live = Live::of(config).map_err(Failure::Secrets)?;
+    let inbox = Measured { inbox: open_inbox(&live.config)?, metrics: Arc::clone(&metrics) };
+    let sockets = Sockets::open(&live.config.receiver)?;
+    announce(&sockets);
+    let (file, spool) = (live.config.file.clone(), live.config.paths.spool.clone());
+    let in_force = Arc::new(InForce::new(live));
+    tokio::spawn(metrics::serve(sockets.metrics, Arc::clone(&metrics), spool, clock));
+    let reloader = Reloader { file, in_force: Arc::clone(&in_force), metrics: Arc::clone(&metrics), clock };
+    tokio::spawn(reloader.run(signals.hangup));
+    let stopped = until(signals.terminate, signals.interrupt);
+    serve(in_force, metrics, Box::new(inbox), Box::new(clock), sockets.deliveries, stopped).await?;
+    tracing::info!("ended");
+    Ok(())
 }
 
 fn open_inbox(config: &Config) -> Result<SqliteInbox, Failure> {
@@ -118,31 +133,37 @@ fn open_inbox(config: &Config) -> Result<SqliteInbox, Failure> {
 }
 
 /// Says where it listens: to people in the log, to a parent on standard output, to systemd that it is ready.
-fn announce(listeners: &[Listener]) {
-    let mut stdout = io::stdout().lock();
-    for listener in listeners {
-        tracing::info!("listening on {listener}");
+fn announce(sockets: &Sockets) {
+    let say = |what: &str, listener: &Listener| {
+        tracing::info!("{what} on {listener}");
+        let mut stdout = io::stdout().lock();
         // A parent that has closed the pipe does not want to know.
-        let _ = writeln!(stdout, "listening on {listener}").and_then(|()| stdout.flush());
+        let _ = writeln!(stdout, "{what} on {listener}").and_then(|()| stdout.flush());
+    };
+    sockets.deliveries.iter().for_each(|listener| say("listening", listener));
+    sockets.metrics.iter().for_each(|listener| say("metrics", listener));
+    systemd::ready("the configuration of the start is in force");
+}
+
+/// The signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: signal(SignalKind::hangup())? })
     }
-    tell_systemd(NotifyState::Ready);
 }
 
-fn tell_systemd(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "systemd cannot be told of the receiver's state");
-    }
-}
-
-fn stop_signals() -> io::Result<[Signal; 2]> {
-    Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?])
-}
-
-async fn until([mut terminate, mut interrupt]: [Signal; 2]) {
+async fn until(mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("ending after the requests in flight");
-    tell_systemd(NotifyState::Stopping);
+    systemd::stopping();
 }

@@ -12,6 +12,9 @@ const RETRY_UNAVAILABLE: &str = "30";
 /// When a client may try again after there was no memory for its body, in seconds: bodies come and go quickly.
 const RETRY_BUSY: &str = "5";
 
+/// The word for a request that broke off before there was anything to answer.
+pub(crate) const CUT_OFF: &str = "cut_off";
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {

@@ -1,14 +1,11 @@
 //! Connections: how many there may be, how long they may take, and how they end.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use hookspool_common::clock::Clock;
-use hookspool_common::config::Config;
 use hookspool_common::inbox::Inbox;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,14 +13,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::body::BodyRoom;
 use crate::client::Peer;
 use crate::intake::Intake;
 use crate::lingering::Lingering;
-use crate::listeners::{Connection, Listener};
-use crate::sources::Sources;
+use crate::listeners::{Connection, Listener, accept};
+use crate::live::InForce;
+use crate::metrics::Metrics;
 use crate::verdict::Compressor;
 use crate::writer::Writer;
 
@@ -39,9 +37,6 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long requests in flight may take to end once the receiver is to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long to wait when no connection can be accepted, such as for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Why serving ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -55,16 +50,17 @@ pub enum ServeError {
 
 /// Serves `listeners` until `shutdown`, and then until the requests in flight are answered, or [`GRACE`] is over.
 pub(crate) async fn serve(
-    config: Config,
-    sources: Sources,
+    in_force: Arc<InForce>,
+    metrics: Arc<Metrics>,
     inbox: Box<dyn Inbox + Send>,
     clock: Box<dyn Clock>,
     listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let (writer, mut writer_end) = Writer::start(inbox, config.paths.spool.clone()).map_err(ServeError::Start)?;
+    let spool = in_force.now().config.paths.spool.clone();
+    let (writer, mut writer_end) = Writer::start(inbox, spool).map_err(ServeError::Start)?;
     let compressor = Compressor::new().map_err(ServeError::Start)?;
-    let intake = Arc::new(Intake { config, sources, clock, writer, room: BodyRoom::new(), compressor });
+    let intake = Arc::new(Intake { in_force, metrics, clock, writer, room: BodyRoom::new(), compressor });
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut shutdown = pin!(shutdown);
@@ -93,25 +89,11 @@ pub(crate) async fn serve(
 /// The next connection of any listener, once there is a slot for it.
 async fn next_connection(listeners: &[Listener], slots: &Arc<Semaphore>) -> (Connection, Option<OwnedSemaphorePermit>) {
     let slot = Arc::clone(slots).acquire_owned().await.ok();
-    loop {
-        let any = poll_fn(|context| {
-            let ready = listeners.iter().find_map(|listener| match listener.poll_accept(context) {
-                Poll::Ready(accepted) => Some(accepted),
-                Poll::Pending => None,
-            });
-            ready.map_or(Poll::Pending, Poll::Ready)
-        });
-        match any.await {
-            Ok(connection) => return (connection, slot),
-            Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    (accept(listeners).await, slot)
 }
 
 async fn serve_connection(connection: Connection, intake: Arc<Intake>, watcher: Watcher, _slot: Option<OwnedSemaphorePermit>) {
+    let _counted = intake.metrics.connection();
     match connection {
         Connection::Tcp(stream, address) => {
             // Answers are small and whole; waiting to fill a packet would only delay them.

@@ -16,13 +16,17 @@ pub(crate) struct Source {
 pub(crate) struct Sources(Vec<Source>);
 
 impl Sources {
-    /// The configuration's sources. One secret that cannot be had is an error: half a receiver helps nobody.
-    pub(crate) fn read(config: &Config, store: &SecretStore) -> Result<Self, SecretError> {
-        let with_secrets = |source: &config::Source| {
-            let secrets = source.secrets.iter().map(|name| store.read(name)).collect::<Result<_, _>>()?;
-            Ok(Source { config: source.clone(), secrets })
+    /// The configuration's sources. One secret that cannot be had is an error, and all such are told: half a receiver
+    /// helps nobody.
+    pub(crate) fn read(config: &Config, store: &SecretStore) -> Result<Self, Vec<SecretError>> {
+        let mut errors = Vec::new();
+        let mut with_secrets = |source: &config::Source| {
+            let secrets = source.secrets.iter().filter_map(|name| store.read(name).map_err(|error| errors.push(error)).ok());
+            let secrets = secrets.collect();
+            Source { config: source.clone(), secrets }
         };
-        config.sources.iter().map(with_secrets).collect::<Result<_, _>>().map(Self)
+        let sources = config.sources.iter().map(&mut with_secrets).collect();
+        if errors.is_empty() { Ok(Self(sources)) } else { Err(errors) }
     }
 
     /// The source at `path`; one that is written out goes before one with a parameter. There are few, so they are

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::programs::program;
 
-pub use wire::{Answer, Connection, Post};
+pub use wire::{Answer, Connection, Post, push_body};
 
 /// How long anything may take before a test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -101,6 +101,24 @@ impl Installation {
     /// What the system says.
     pub fn write_repository(&self, name: &str, text: &str) -> Result<()> {
         Ok(fs::write(self.path().join(format!("repositories/{name}.toml")), text)?)
+    }
+
+    /// Writes a secret of the receiver's.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write_secret(&self, name: &str, value: &str) -> Result<()> {
+        Ok(fs::write(self.path().join("secrets/receiver").join(name), value)?)
+    }
+
+    /// Replaces a part of `hookspool.toml`.
+    ///
+    /// # Errors
+    /// When it is not in there, or what the system says.
+    pub fn edit_config(&self, part: &str, by: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config())?;
+        anyhow::ensure!(text.contains(part), "no {part:?} in {text}");
+        Ok(fs::write(self.config(), text.replacen(part, by, 1))?)
     }
 
     /// Gives `path` to the user that the receiver runs as.
@@ -189,16 +207,15 @@ impl Installation {
     pub fn start_with(&self, command: &mut Command) -> Result<RunningReceiver> {
         let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
         let stdout = child.stdout.take().ok_or_else(|| anyhow!("no standard output"))?;
-        let mut receiver = RunningReceiver { child, listening: String::new() };
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
         });
-        let line =
-            lines.recv_timeout(DEADLINE).map_err(|_| anyhow!("it does not listen:\n{}", self.log().unwrap_or_default()))?;
-        receiver.listening = line.strip_prefix("listening on ").context("an unexpected line")?.to_owned();
+        let mut receiver = RunningReceiver { child, listening: String::new(), lines: Some(Mutex::new(lines)) };
+        receiver.listening =
+            receiver.next_place("listening").with_context(|| format!("it says:\n{}", self.log().unwrap_or_default()))?;
         Ok(receiver)
     }
 
@@ -207,7 +224,7 @@ impl Installation {
     /// # Errors
     /// When it does not end.
     pub fn run_to_end(&self, command: &mut Command) -> Result<(Option<i32>, String)> {
-        let mut receiver = RunningReceiver { child: command.spawn()?, listening: String::new() };
+        let mut receiver = RunningReceiver { child: command.spawn()?, listening: String::new(), lines: None };
         let status = receiver.wait()?;
         Ok((status.code(), self.log()?))
     }
@@ -218,6 +235,8 @@ impl Installation {
 pub struct RunningReceiver {
     child: Child,
     listening: String,
+    /// What it prints.
+    lines: Option<Mutex<mpsc::Receiver<String>>>,
 }
 
 impl RunningReceiver {
@@ -225,6 +244,25 @@ impl RunningReceiver {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.listening
+    }
+
+    /// The place in its next line, which must say that it is there for `what`: `listening` or `metrics`.
+    ///
+    /// # Errors
+    /// When no such line comes.
+    pub fn next_place(&self, what: &str) -> Result<String> {
+        let lines = self.lines.as_ref().context("its lines are not read")?.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.recv_timeout(DEADLINE).map_err(|_| anyhow!("it does not say that it is {what} on some address"))?;
+        let place = line.strip_prefix(what).and_then(|rest| rest.strip_prefix(" on "));
+        Ok(place.with_context(|| format!("an unexpected line: {line}"))?.to_owned())
+    }
+
+    /// Asks it to read its configuration and its secrets anew.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn hang_up(&self) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGHUP)?)
     }
 
     /// The process.

@@ -219,6 +219,12 @@ impl Server {
         wait_for(&format!("run {run} to be {state}"), || (self.outcome(run).0 == state).then_some(()));
     }
 
+    /// The receiver.
+    #[must_use]
+    pub fn receiver(&self) -> &RunningReceiver {
+        self.receiver.as_ref().expect("a receiver runs")
+    }
+
     /// Starts the receiver.
     pub fn start_receiver(&mut self) {
         self.receiver = Some(self.installation.start().unwrap_or_else(|error| panic!("{error:#}")));

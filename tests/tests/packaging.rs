@@ -102,7 +102,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         units.push(folder.path().join(unit.file_name().unwrap()));
         fs::write(units.last().unwrap(), text).unwrap();
     }
-    assert_eq!(units.len(), 5);
+    assert_eq!(units.len(), 6);
     let output = Command::new("systemd-analyze").arg("verify").args(&units).output().unwrap();
     assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
 

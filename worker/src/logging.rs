@@ -1,16 +1,26 @@
 //! What the worker says while it works: to standard error, which is the journal under systemd. Never a secret.
 
-use tracing_subscriber::EnvFilter;
+use std::str::FromStr;
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
 /// Begins. `RUST_LOG` says how much; by default what happened to deliveries, runs and mails.
 pub fn begin() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let plain =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let usual = Targets::new().with_default(Level::INFO);
+    let parsed = if wanted.is_empty() { Ok(usual.clone()) } else { Targets::from_str(&wanted) };
+    let (filter, unparsable) = parsed.map_or_else(|error| (usual, Some(error)), |targets| (targets, None));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
     // systemd's journal writes its own time.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        plain.without_time().init();
-    } else {
-        plain.init();
+    let lines = if std::env::var_os("JOURNAL_STREAM").is_some() { lines.without_time().boxed() } else { lines.boxed() };
+    tracing_subscriber::registry().with(lines).with(filter).init();
+    if let Some(error) = unparsable {
+        tracing::warn!(
+            "RUST_LOG={wanted:?} is not understood and passed over: {error}; write it like warn or hookspool_worker=debug"
+        );
     }
 }

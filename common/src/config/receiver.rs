@@ -11,8 +11,10 @@ const DEFAULT_USER: &str = "hookspool";
 /// `[receiver]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
-    /// Where it listens, unless a socket was passed to it.
-    pub listen: Listen,
+    /// Where it listens for deliveries, unless sockets were passed to it.
+    pub listen: Vec<Listen>,
+    /// Where it serves its metrics, and nothing else; without it nowhere.
+    pub metrics: Option<Listen>,
     /// Proxies whose word on the client's address is taken.
     pub trusted_proxies: Vec<Network>,
     /// The user it runs as, who owns the spool.
@@ -20,15 +22,20 @@ pub struct Receiver {
 }
 
 pub(super) fn default() -> Receiver {
-    let listen = Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8071)));
-    Receiver { listen, trusted_proxies: Vec::new(), user: DEFAULT_USER.to_owned() }
+    let listen = vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8071)))];
+    Receiver { listen, metrics: None, trusted_proxies: Vec::new(), user: DEFAULT_USER.to_owned() }
 }
 
 pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> Option<Receiver> {
     let mut receiver = default();
-    if let Some(listen) = table.parsed("listen", report) {
-        receiver.listen = listen;
+    if let Some(value) = table.get("listen") {
+        let texts = table.texts("listen", report).unwrap_or_default();
+        receiver.listen = texts.iter().filter_map(|text| table.parse_text(text, report)).collect();
+        if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+            table.wrong(value.span(), "`listen` is an empty list, so no delivery could ever come in", None, report);
+        }
     }
+    receiver.metrics = table.parsed("metrics", report);
     let proxies = table.texts("trusted_proxies", report).unwrap_or_default();
     receiver.trusted_proxies = proxies.iter().filter_map(|text| table.parse_text(text, report)).collect();
     if let Some(user) = read_user(&mut table, report) {

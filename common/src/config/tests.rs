@@ -88,8 +88,21 @@ fn a_short_file_has_the_documented_defaults() {
     let main = "[[source]]\nname='g'\nprovider='github'\npath='/g'\nsecret='s'\n";
     let config = load(main, &[]).1.unwrap();
     assert_eq!(config.paths.spool, Path::new("/var/spool/hookspool"));
-    assert_eq!((config.receiver.listen.to_string(), config.worker.slots), ("127.0.0.1:8071".to_owned(), 1));
+    assert_eq!((config.receiver.listen, config.worker.slots), (vec!["127.0.0.1:8071".parse().unwrap()], 1));
+    assert_eq!(config.receiver.metrics, None);
     assert!(config.mail.is_none());
+}
+
+#[test]
+fn the_receiver_may_listen_at_several_addresses_and_each_is_checked() {
+    let with = |listen: &str| MAIN.replace("\"127.0.0.1:8071\"", listen);
+    let several = r#"["127.0.0.1:8071", "unix:/run/hookspool/receiver.sock"]"#;
+    let receiver = load(&with(&format!("{several}\nmetrics = \"[::1]:9171\"")), &[]).1.unwrap().receiver;
+    let shown: Vec<String> = receiver.listen.iter().chain(&receiver.metrics).map(ToString::to_string).collect();
+    assert_eq!(shown, ["127.0.0.1:8071", "unix:/run/hookspool/receiver.sock", "[::1]:9171"]);
+    assert!(problems(&with("[]"), &[]).contains("hookspool.toml:8:10: `listen` is an empty list"));
+    let wrong = problems(&with(r#"["127.0.0.1:8071", "localhost"]"#), &[]);
+    assert!(wrong.contains("hookspool.toml:8:29: \"localhost\" is not an address"), "{wrong}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 
 use super::*;
-use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, push, secrets, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, secrets, told_inbox};
+use crate::sources::Sources;
 
 /// A body that must not be read.
 struct Untouchable;
@@ -34,9 +35,11 @@ fn tried() -> Tried {
     let config = config(folder.path());
     let (inbox, batches, orders) = told_inbox();
     let (writer, _) = Writer::start(inbox, config.paths.spool.clone()).unwrap();
+    let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
     let sources = Sources::with_secrets(&config, &secrets());
+    let in_force = in_force(config, sources);
     let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
-    let intake = Intake { config, sources, clock: Box::new(StandingClock(7)), writer, room, compressor };
+    let intake = Intake { in_force, metrics, clock: Box::new(StandingClock(7)), writer, room, compressor };
     Tried { intake, batches, orders, _folder: folder }
 }
 

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, push, secrets, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, secrets, told_inbox};
+use crate::sources::Sources;
 
 struct Served {
     address: SocketAddr,
@@ -28,8 +29,10 @@ async fn served() -> Served {
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
     let config = config(folder.path());
+    let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
     let sources = Sources::with_secrets(&config, &secrets());
-    let serving = serve(config, sources, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
+    let in_force = in_force(config, sources);
+    let serving = serve(in_force, metrics, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
     Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::forges::{Dialect, Provider, Sent};
+use hookspool_common::secrets::Secret;
 
 use super::{DEADLINE, SOURCE_PATH, secret};
 
@@ -27,9 +28,15 @@ impl Post {
     /// What this forge would send, signed.
     #[must_use]
     pub fn signed_by(dialect: impl Into<Dialect>, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::signed_with(&secret(), dialect, event, id, body)
+    }
+
+    /// What this forge would send, signed with another secret.
+    #[must_use]
+    pub fn signed_with(secret: &Secret, dialect: impl Into<Dialect>, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let sent = Sent { event, id, body: &body, at: SystemClock.now() };
-        let headers = dialect.into().headers_of_a_delivery(&sent, &secret());
+        let headers = dialect.into().headers_of_a_delivery(&sent, secret);
         let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
         Self { headers, body }
     }
@@ -98,7 +105,8 @@ impl Post {
 }
 
 /// A push of `branch` as JSON.
-fn push_body(branch: &str, number: u64) -> String {
+#[must_use]
+pub fn push_body(branch: &str, number: u64) -> String {
     format!(
         r#"{{"ref":"refs/heads/{branch}","after":"{number:040x}","repository":{{"clone_url":"https://github.com/owner/project.git"}}}}"#
     )

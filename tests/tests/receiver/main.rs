@@ -8,6 +8,10 @@ mod property; // whatever bytes come
 mod recorded; // what GitHub really sent
 mod durability; // what was answered 2xx is on disk
 mod start; // what it needs to start, and what it says otherwise
+mod sockets; // where it listens
+mod metrics; // what it counts
+mod reload; // SIGHUP
+mod log; // what it says, and what it never says
 
 /// Says that a test did not run, and why.
 fn skipped(why: &str) {

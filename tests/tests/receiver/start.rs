@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use hookspool_tests::programs::program;
-use hookspool_tests::receiver::{Connection, Installation, Post, until};
+use hookspool_tests::receiver::{Installation, Post};
 use nix::unistd::Uid;
 
 use crate::skipped;
@@ -126,54 +126,4 @@ fn its_files_are_for_its_user_alone() {
         let mode = fs::metadata(installation.spool().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
-}
-
-#[test]
-fn the_log_can_be_json() {
-    let installation = Installation::new().unwrap();
-    let receiver = installation.start_with(installation.command().unwrap().args(["--log-format", "json"])).unwrap();
-    assert_eq!(receiver.post(&Post::push("master", 1)).unwrap().status, 202);
-    receiver.stop().unwrap();
-    let log = installation.log().unwrap();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let request = lines.iter().find(|line| line["message"] == "request").unwrap();
-    assert_eq!((&request["status"], &request["answer"]), (&202.into(), &"accepted".into()));
-    assert_eq!(request["client"], "127.0.0.1");
-}
-
-#[test]
-fn sockets_that_systemd_passes_win_over_the_configuration() {
-    if Command::new("systemd-socket-activate").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return skipped("systemd-socket-activate is not installed");
-    }
-    let installation = Installation::new().unwrap();
-    installation.write_config("127.0.0.1:1", "").unwrap();
-    let folder = installation.path().join("run");
-    fs::create_dir(&folder).unwrap();
-    installation.give_to_user(&folder).unwrap();
-    let sockets = [folder.join("one.sock"), folder.join("two.sock")];
-    let mut command = Command::new("systemd-socket-activate");
-    for socket in &sockets {
-        command.arg("--listen").arg(socket);
-    }
-    let inner = installation.command().unwrap();
-    command.arg(inner.get_program()).args(inner.get_args()).stdout(Stdio::null()).stderr(Stdio::null());
-    if Uid::effective().is_root() {
-        let user = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-        std::os::unix::process::CommandExt::uid(&mut command, user.uid.as_raw());
-        std::os::unix::process::CommandExt::gid(&mut command, user.gid.as_raw());
-    }
-    let mut child = command.spawn().unwrap();
-    // It becomes the receiver with the first connection, under the same number.
-    for (number, socket) in (1..).zip(&sockets) {
-        let address = format!("unix:{}", socket.display());
-        let answer = until("the socket answers", || {
-            let Ok(mut connection) = Connection::open(&address) else { return Ok(None) };
-            connection.send(&Post::push("master", number).bytes())?;
-            Ok(Some(connection.answer()?))
-        });
-        assert_eq!(answer.map(|answer| answer.status).unwrap(), 202);
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

@@ -101,10 +101,11 @@ fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> a
 }
 
 fn local_url(config: &Config, source: &Source) -> anyhow::Result<String> {
-    match &config.receiver.listen {
-        Listen::Tcp(address) if address.port() != 0 => Ok(format!("http://{address}{}", source.path)),
-        other => {
-            bail!("the receiver listens on {other}, which has no URL; name the proxy's with --url https://HOST{}", source.path)
-        }
-    }
+    let listen = &config.receiver.listen;
+    let known = |listen: &Listen| matches!(listen, Listen::Tcp(address) if address.port() != 0);
+    let Some(address) = listen.iter().find(|listen| known(listen)) else {
+        let places = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        bail!("the receiver listens on {places}, which has no URL; name the proxy's with --url https://HOST{}", source.path)
+    };
+    Ok(format!("http://{address}{}", source.path))
 }
