@@ -13,7 +13,7 @@ use crate::names::{DeliveryId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
 
 pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, wake};
-pub use raw::{Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
+pub use raw::{Extent, Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
 pub use sqlite::{SqliteInbox, SqliteInboxReader};
 
 /// The inbox's file within the spool folder.

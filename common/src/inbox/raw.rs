@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::Path;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::InboxError;
@@ -80,6 +80,24 @@ pub struct RawLine {
     pub kept: Kept,
 }
 
+/// Which time an inbox tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extent {
+    /// Nothing was ever removed from it.
+    pub is_whole: bool,
+    /// When the first delivery came that it still has.
+    pub begins_at: Option<Instant>,
+}
+
+impl Extent {
+    /// Whether everything is still there that came at `since` or later.
+    #[must_use]
+    pub fn covers(&self, since: Instant) -> bool {
+        self.is_whole || self.begins_at.is_some_and(|at| at <= since)
+    }
+}
+
 /// The inbox, opened to read deliveries as they came.
 #[derive(Debug)]
 pub struct SqliteRawReader {
@@ -103,6 +121,24 @@ impl SqliteRawReader {
     #[must_use]
     pub const fn identity(&self) -> &InboxIdentity {
         &self.identity
+    }
+
+    /// Which time it tells of.
+    ///
+    /// # Errors
+    /// [`InboxError`] when the file cannot be read.
+    pub fn extent(&self) -> Result<Extent, InboxError> {
+        let read = || -> rusqlite::Result<Extent> {
+            let first = "SELECT seq, received_at FROM delivery ORDER BY seq LIMIT 1";
+            let first: Option<(i64, i64)> =
+                self.connection.query_row(first, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            // Places are given out once, from 1 on; SQLite keeps the last of them here.
+            let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'delivery'";
+            let last: i64 = self.connection.query_row(last, [], |row| row.get(0))?;
+            let begins_at = first.map(|(_, at)| Instant::from_millis(at));
+            Ok(Extent { is_whole: first.map_or(last == 0, |(seq, _)| seq == 1), begins_at })
+        };
+        read().map_err(inbox_error)
     }
 
     /// Gives each delivery that `query` asks for to `each`, with its body, one at a time.

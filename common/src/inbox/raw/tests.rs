@@ -69,6 +69,26 @@ fn a_query_asks_by_id_of_ours_or_the_forges_by_time_by_source_and_by_answer() {
     assert_eq!(places(&path, &Query { answer: Some(Answer::Ping), ..all }), [4]);
 }
 
+#[test]
+fn an_inbox_knows_from_when_on_it_tells_of_everything() {
+    let extent = |sql: &str| {
+        let (_folder, path, _) = inbox();
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        SqliteRawReader::open(&path).unwrap().extent().unwrap()
+    };
+    let at = |millis| Some(Instant::from_millis(millis));
+    assert_eq!(extent(""), Extent { is_whole: true, begins_at: at(1) });
+    assert!(extent("").covers(Instant::from_millis(0)));
+    let pruned = extent("DELETE FROM delivery WHERE seq <= 2");
+    assert_eq!(pruned, Extent { is_whole: false, begins_at: at(3) });
+    assert!(pruned.covers(Instant::from_millis(3)) && !pruned.covers(Instant::from_millis(2)));
+    assert_eq!(extent("DELETE FROM delivery"), Extent { is_whole: false, begins_at: None });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    SqliteInbox::open(&path).unwrap();
+    assert_eq!(SqliteRawReader::open(&path).unwrap().extent().unwrap(), Extent { is_whole: true, begins_at: None });
+}
+
 /// What is left of the first delivery after this was done to the inbox.
 fn after(sql: &str, zstd: &[u8]) -> Kept {
     let (_folder, path, _) = inbox();
