@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hookspool_tests::server::{
-    BUILD_USER, Delivery, RECEIVER_USER, Server, Setup, entries, give, is_root, processes_with, text, wait_for,
+    BUILD_USER, Delivery, RECEIVER_USER, Server, Setup, entries, is_root, processes_with, text, wait_for,
 };
 use nix::unistd::{User, getgrouplist};
 use rusqlite::Connection;

@@ -53,11 +53,6 @@ impl ReceiverSide {
         &mut self.said
     }
 
-    /// Gives the child its whole time again.
-    pub(crate) fn allow_more_time(&mut self) {
-        self.said.get_mut().deadline = Instant::now() + PATIENCE;
-    }
-
     /// Ends the child, and says whether it failed. Its output ends when it does, so an honest one is gone by now, with its
     /// status.
     pub(crate) fn succeeded(mut self) -> anyhow::Result<Result<(), String>> {
@@ -84,6 +79,11 @@ pub(crate) struct Patient<P> {
 impl<P> Patient<P> {
     pub(crate) fn until(pipe: P, patience: Duration) -> Self {
         Self { pipe, deadline: Instant::now() + patience }
+    }
+
+    /// Gives the whole time again.
+    pub(crate) fn begin_anew(&mut self) {
+        self.deadline = Instant::now() + PATIENCE;
     }
 }
 

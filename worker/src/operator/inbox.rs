@@ -2,7 +2,8 @@
 //! is the end that listens to it, and believes nothing of what it says.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -15,7 +16,7 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::view::{second, shown};
-use crate::receiver_side::{ReceiverSide, read_line};
+use crate::receiver_side::{Patient, ReceiverSide, read_line};
 
 /// The hidden command that the child is started with.
 pub(super) const READER: &str = "read-inbox";
@@ -89,19 +90,29 @@ pub(super) fn read(
         // What it writes to the terminal, the terminal would obey.
         command.arg(READER).arg(&config.paths.spool).arg(&query).stderr(std::process::Stdio::null());
     })?;
-    let opened = match next(&mut child)? {
-        None => None,
-        Some(Said::Inbox(opened)) => Some(opened),
-        Some(_) => bail!("the child that reads the inbox does not begin with the inbox's identity"),
-    };
-    while let Some(said) = next(&mut child)? {
-        let Said::Delivery(line) = said else { bail!("the child that reads the inbox begins anew") };
-        let raw = raw(&mut child, line.kept)?;
-        each(Stored { record: line.record, raw })?;
-        child.allow_more_time();
-    }
-    child.succeeded()?.map_err(|status| anyhow!("the child that reads the inbox failed ({status})"))?;
+    let heard = listen(child.said(), &mut each);
+    let succeeded = child.succeeded()?;
+    let opened = heard?;
+    succeeded.map_err(|status| anyhow!("the child that reads the inbox failed ({status})"))?;
     Ok(opened)
+}
+
+fn listen<P: Read + AsFd>(
+    said: &mut BufReader<Patient<P>>,
+    each: &mut dyn FnMut(Stored) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<Opened>> {
+    let opened = match next(said)? {
+        None => return Ok(None),
+        Some(Said::Inbox(opened)) => opened,
+        Some(Said::Delivery(_) | Said::Failed(_)) => bail!("the child that reads the inbox does not say which"),
+    };
+    while let Some(line) = next(said)? {
+        let Said::Delivery(line) = line else { bail!("the child that reads the inbox begins anew") };
+        let raw = raw(said, line.kept)?;
+        each(Stored { record: line.record, raw })?;
+        said.get_mut().begin_anew();
+    }
+    Ok(Some(opened))
 }
 
 /// Reads all that the inbox holds of `query` into memory.
@@ -114,22 +125,22 @@ pub(super) fn read_all(config: &Config, query: &Query) -> anyhow::Result<(Option
     Ok((opened, all))
 }
 
-fn next(child: &mut ReceiverSide) -> anyhow::Result<Option<Said>> {
-    let Some(line) = read_line(child.said())? else { return Ok(None) };
+fn next(said: &mut impl BufRead) -> anyhow::Result<Option<Said>> {
+    let Some(line) = read_line(said)? else { return Ok(None) };
     match serde_json::from_str(&line).context("a line of the child that reads the inbox is none of its")? {
         Said::Failed(why) => bail!("cannot read the inbox: {}", shown(&why)),
         said => Ok(Some(said)),
     }
 }
 
-fn raw(child: &mut ReceiverSide, kept: Kept) -> anyhow::Result<Result<Raw, Gone>> {
+fn raw(said: &mut impl Read, kept: Kept) -> anyhow::Result<Result<Raw, Gone>> {
     match kept {
         Kept::Removed => Ok(Err(Gone("its headers and body were removed when their time was over".to_owned()))),
         Kept::Unreadable { reason } => Ok(Err(Gone(reason))),
         Kept::Whole { headers, body_bytes } => {
             ensure!(body_bytes <= MAX_BODY_BYTES, "the child that reads the inbox announces a body of {body_bytes} bytes");
             let mut body = vec![0; body_bytes];
-            child.said().read_exact(&mut body).context("the child that reads the inbox cuts a body off")?;
+            said.read_exact(&mut body).context("the child that reads the inbox cuts a body off")?;
             Ok(Ok(Raw { headers, body }))
         }
     }
@@ -174,4 +185,62 @@ fn say(out: &mut impl Write, said: &Said) -> anyhow::Result<()> {
     let line = serde_json::to_string(said)?;
     writeln!(out, "{line}")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver_side::PATIENCE;
+
+    const OPENED: &str =
+        "{\"inbox\":{\"identity\":\"0123456789abcdef0123456789abcdef\",\"extent\":{\"is_whole\":true,\"begins_at\":1}}}\n";
+
+    fn delivery(kept: &str) -> String {
+        let id = hookspool_common::names::DeliveryId::generate();
+        format!(
+            "{{\"delivery\":{{\"record\":{{\"seq\":1,\"id\":\"{id}\",\"source\":\"github\",\"provider_id\":null,\"received_at\":1,\
+             \"answer\":\"ignored\",\"reason\":\"x\",\"proposals\":[]}},\"kept\":{kept}}}}}\n"
+        )
+    }
+
+    /// What is heard of a child that says this: the bodies, or what is complained of.
+    fn hear(text: &str) -> Result<Vec<Option<Vec<u8>>>, String> {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        drop(writer);
+        let mut bodies = Vec::new();
+        let mut each = |stored: Stored| {
+            bodies.push(stored.raw.ok().map(|raw| raw.body));
+            Ok(())
+        };
+        let heard = listen(&mut BufReader::new(Patient::until(reader, PATIENCE)), &mut each);
+        heard.map(|_| bodies).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn bodies_follow_their_lines_and_may_hold_lines_themselves() {
+        let whole = delivery("{\"state\":\"whole\",\"headers\":{},\"body_bytes\":9}");
+        let removed = delivery("{\"state\":\"removed\"}");
+        let heard = hear(&format!("{OPENED}{whole}{{\"a\":1}}\n\n{removed}"));
+        assert_eq!(heard, Ok(vec![Some(b"{\"a\":1}\n\n".to_vec()), None]));
+        assert_eq!((hear(""), hear(OPENED)), (Ok(Vec::new()), Ok(Vec::new())));
+    }
+
+    #[test]
+    fn a_child_that_lies_is_not_believed() {
+        let whole = |bytes: &str| delivery(&format!("{{\"state\":\"whole\",\"headers\":{{}},\"body_bytes\":{bytes}}}"));
+        for (lie, complaint) in [
+            (format!("{OPENED}{}short", whole("9")), "cuts a body off"),
+            (format!("{OPENED}{}", whole("26214401")), "announces a body of 26214401 bytes"),
+            (format!("{OPENED}{OPENED}"), "begins anew"),
+            (delivery("{\"state\":\"removed\"}"), "does not say which"),
+            (format!("{OPENED}{}", whole("0").replace("github", "../../x")), "none of its"),
+            (format!("{OPENED}{}", whole("0").replace("\"seq\"", "\"command\":\"reboot\",\"seq\"")), "none of its"),
+            (format!("{OPENED}{{\"failed\":\"no\\u001b[2J\"}}\n"), "cannot read the inbox: no\u{fffd}[2J"),
+            ("reboot\n".to_owned(), "none of its"),
+        ] {
+            let heard = hear(&lie);
+            assert!(heard.as_ref().is_err_and(|error| error.contains(complaint)), "{complaint}: {heard:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::inbox::READER;
 
 const EXIT_CODES: &str = "Exit status:
   0  it is so, or it is done
-  1  it is not so, or it failed
+  1  it is not so, or it failed; of `replay --dry-run`, something would change
   2  the command line is wrong
   3  there is no such run or delivery
   4  the configuration has errors";
