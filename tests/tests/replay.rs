@@ -37,11 +37,11 @@ fn server() -> (Server, [Delivery; 2]) {
 /// The server's configuration, changed, in a folder that the receiver's user cannot enter.
 fn changed(server: &Server, name: &str, change: impl Fn(String) -> String) -> PathBuf {
     let folder = server.path().join(name);
-    fs::create_dir_all(folder.join("repositories")).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir_all(folder.join("repositories")).expect("a folder can be made");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("its mode can be set");
     for file in ["hookspool.toml", "repositories/shop.toml"] {
-        let text = fs::read_to_string(server.path().join(file)).unwrap();
-        fs::write(folder.join(file), change(text)).unwrap();
+        let text = fs::read_to_string(server.path().join(file)).expect("the configuration can be read");
+        fs::write(folder.join(file), change(text)).expect("a configuration can be written");
     }
     folder.join("hookspool.toml")
 }
@@ -49,7 +49,7 @@ fn changed(server: &Server, name: &str, change: impl Fn(String) -> String) -> Pa
 /// The operator's program with another configuration than the server's.
 fn hookspool(config: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(program("hookspool"));
-    command.args(words).arg("--config").arg(config).stdin(Stdio::null()).output().unwrap()
+    command.args(words).arg("--config").arg(config).stdin(Stdio::null()).output().expect("hookspool can be started")
 }
 
 #[test]
