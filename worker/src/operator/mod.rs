@@ -8,7 +8,6 @@ mod check;
 mod explain;
 mod send;
 mod post; // one HTTP request
-mod github_delivery; // what GitHub would send for a push
 mod inbox; // deliveries as they came, through a child without privileges
 mod asked; // what a stored delivery asks for
 mod deliveries;

@@ -1,5 +1,11 @@
 //! `hookspool send`: a signed test delivery, to see that everything between here and the mail works.
 
+pub(super) mod push; // a push, and which forge tells it how
+pub(super) mod github; // and Gitea, and Forgejo
+mod gitlab;
+mod bitbucket;
+mod bitbucket_server;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,31 +19,29 @@ use hookspool_common::secrets::SecretStore;
 use serde_json::json;
 
 use super::explain::read_body;
-use super::github_delivery::{PushedCommit, PushedRef, push_body};
-use super::post::post;
+use super::post::{Destination, post};
 use super::{Exit, options};
 use crate::git;
+use push::{PushedCommit, PushedRef, delivery_of};
 
 pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
     let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
-    let speaks_githubs_form = matches!(source.provider, Provider::Github | Provider::Gitea | Provider::Forgejo);
-    let provider = source.provider.as_str();
     ensure!(
-        repository.is_none() || speaks_githubs_form,
-        "`--repository` cannot speak for {provider} yet; give --event and --body"
+        options.pusher.is_none() || source.provider != Provider::Bitbucket,
+        "Bitbucket Cloud tells nobody's mail address, so a --pusher cannot be sent"
     );
-    let (event, body) = what(config, options, repository)?;
-    let url = match &options.url {
-        Some(url) => url.clone(),
-        None => local_url(config, source)?,
+    let (event, body) = what(config, options, source.provider, repository)?;
+    let destination = match &options.url {
+        Some(url) => Destination::Url(url.clone()),
+        None => local(config, source)?,
     };
     let secret_name = source.secrets.first().with_context(|| format!("source `{source_name}` has no secret"))?;
     let secret = SecretStore::of_receiver(config.directory(), credentials()).read(secret_name)?;
     let id = options.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let headers = headers_of_a_delivery(source.provider, &event, &id, &body, &secret);
-    let answer = post(&url, &headers, &body)?;
+    let answer = post(&destination, &headers, &body)?;
     writeln!(io::stdout().lock(), "{} {}", answer.status, answer.body.trim_end())?;
     Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })
 }
@@ -53,9 +57,15 @@ fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Rep
 }
 
 /// The event's name and the body.
-fn what(config: &Config, options: &options::Send, repository: Option<&Repository>) -> anyhow::Result<(String, Vec<u8>)> {
+fn what(
+    config: &Config,
+    options: &options::Send,
+    provider: Provider,
+    repository: Option<&Repository>,
+) -> anyhow::Result<(String, Vec<u8>)> {
     if let Some(repository) = repository {
-        return Ok(("push".to_owned(), present_push(config, options, repository)?));
+        let (event, body) = present_push(config, options, provider, repository)?;
+        return Ok((event.to_owned(), body));
     }
     let body = match &options.body {
         Some(file) => read_body(file)?,
@@ -70,7 +80,12 @@ fn what(config: &Config, options: &options::Send, repository: Option<&Repository
 }
 
 /// A push that tells of what is on the ref now, so that it is there when the run looks.
-fn present_push(config: &Config, options: &options::Send, repository: &Repository) -> anyhow::Result<Vec<u8>> {
+fn present_push(
+    config: &Config,
+    options: &options::Send,
+    provider: Provider,
+    repository: &Repository,
+) -> anyhow::Result<(&'static str, Vec<u8>)> {
     let wanted = options.reference.as_deref().unwrap_or("HEAD");
     let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
     let said = git_ls_remote(config, repository, &full)?;
@@ -80,7 +95,7 @@ fn present_push(config: &Config, options: &options::Send, repository: &Repositor
     let sha = sha.with_context(|| format!("{} has no {full}", repository.clone))?;
     let address = options.pusher.clone().unwrap_or_else(|| "noreply@github.com".to_owned());
     let commit = PushedCommit { sha: sha.clone(), message: "Sent by hand with `hookspool send`".to_owned(), paths: None };
-    Ok(push_body(&PushedRef {
+    let push = PushedRef {
         repository: &repository.name,
         reference: &reference,
         before: None,
@@ -88,7 +103,8 @@ fn present_push(config: &Config, options: &options::Send, repository: &Repositor
         forced: false,
         pusher: ("hookspool", &address),
         commits: &[commit],
-    }))
+    };
+    Ok(delivery_of(provider, &push))
 }
 
 fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> anyhow::Result<String> {
@@ -99,11 +115,13 @@ fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> a
     Ok(said)
 }
 
-fn local_url(config: &Config, source: &Source) -> anyhow::Result<String> {
+/// Where the receiver itself listens.
+fn local(config: &Config, source: &Source) -> anyhow::Result<Destination> {
     match &config.receiver.listen {
-        Listen::Tcp(address) if address.port() != 0 => Ok(format!("http://{address}{}", source.path)),
-        other => {
-            bail!("the receiver listens on {other}, which has no URL; name the proxy's with --url https://HOST{}", source.path)
+        Listen::Tcp(address) if address.port() != 0 => Ok(Destination::Url(format!("http://{address}{}", source.path))),
+        Listen::Unix(socket) => Ok(Destination::Socket { socket: socket.clone(), path: source.path.clone() }),
+        other @ Listen::Tcp(_) => {
+            bail!("the receiver listens on {other}, any free port; name the proxy's URL with --url https://HOST{}", source.path)
         }
     }
 }
