@@ -1,7 +1,8 @@
 //! `hookspool send`: a signed test delivery, to see that everything between here and the mail works.
 
 pub(super) mod push; // a push, and which forge tells it how
-pub(super) mod github; // and Gitea, and Forgejo
+pub(super) mod github;
+mod gitea; // and Forgejo
 mod gitlab;
 mod bitbucket;
 mod bitbucket_server;

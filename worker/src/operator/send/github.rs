@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 use super::push::{PushedCommit, PushedRef, ZERO};
 
 pub(in crate::operator) fn push_body(push: &PushedRef<'_>) -> Vec<u8> {
+    push_json(push).to_string().into_bytes()
+}
+
+pub(super) fn push_json(push: &PushedRef<'_>) -> Value {
     let now = SystemClock.now().to_string();
     let (login, address) = push.pusher;
     let web = push.web();
     let commits: Vec<Value> = push.commits.iter().map(|commit| commit_json(commit, &web, login, address, &now)).collect();
     let before = push.before.map_or(ZERO, Sha::as_str);
-    let body = json!({
+    json!({
         "ref": push.reference,
         "before": before,
         "after": push.after,
@@ -27,8 +31,7 @@ pub(in crate::operator) fn push_body(push: &PushedRef<'_>) -> Vec<u8> {
         "compare": format!("{web}/compare/{}...{}", &before[..12], &push.after.as_str()[..12]),
         "commits": commits,
         "head_commit": commits.last(),
-    });
-    body.to_string().into_bytes()
+    })
 }
 
 fn commit_json(commit: &PushedCommit, web: &str, login: &str, address: &str, now: &str) -> Value {

@@ -4,7 +4,7 @@ use hookspool_common::forges::Provider;
 use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::repository_name::RepositoryName;
 
-use super::{bitbucket, bitbucket_server, github, gitlab};
+use super::{bitbucket, bitbucket_server, gitea, github, gitlab};
 
 /// What stands for a commit where there is none.
 pub(super) const ZERO: &str = "0000000000000000000000000000000000000000";
@@ -47,8 +47,8 @@ impl PushedRef<'_> {
 /// The event's name and the body that `provider` sends of a push.
 pub(super) fn delivery_of(provider: Provider, push: &PushedRef<'_>) -> (&'static str, Vec<u8>) {
     match provider {
-        // Gitea, and Forgejo after it, took GitHub's form over.
-        Provider::Github | Provider::Gitea | Provider::Forgejo => ("push", github::push_body(push)),
+        Provider::Github => ("push", github::push_body(push)),
+        Provider::Gitea | Provider::Forgejo => gitea::delivery(push),
         Provider::Gitlab => gitlab::delivery(push),
         Provider::Bitbucket => bitbucket::delivery(push),
         Provider::BitbucketServer => bitbucket_server::delivery(push),
