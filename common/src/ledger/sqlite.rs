@@ -46,7 +46,13 @@ impl SqliteLedger {
     /// [`LedgerError`] when it is absent or cannot be read.
     pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
         let named = |error: rusqlite::Error| LedgerError::Failing(format!("{}: {error}", path.display()));
-        sqlite::open_to_read(path).map(|connection| Self { connection }).map_err(named)
+        let connection = sqlite::open_to_read(path).map_err(named)?;
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(named)?;
+        if (version as usize) < MIGRATIONS.len() {
+            let why = format!("{} is of an older Hookspool; the next pass brings it up to date", path.display());
+            return Err(LedgerError::Failing(why));
+        }
+        Ok(Self { connection })
     }
 
     fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
