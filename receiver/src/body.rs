@@ -10,8 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Largest body, in bytes: GitHub's own cap (docs.github.com, "Webhook events and payloads", "Payload cap").
-pub(crate) const MAX_BODY_BYTES: usize = 25 * 1024 * 1024;
+pub(crate) use hookspool_common::inbox::MAX_BODY_BYTES;
 
 /// How long a body may take in all. A forge waits ten seconds for the answer.
 const BODY_TIME: Duration = Duration::from_secs(10);

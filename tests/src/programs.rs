@@ -23,6 +23,18 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Puts the programs where everybody can execute them.
+///
+/// # Panics
+/// When they cannot be copied.
+pub fn install(folder: &Path) {
+    for name in ["hookspool", "hookspool-worker", "hookspool-receiver"] {
+        // Not copied by this process: while it has a file open for writing, a child of another test may hold it open.
+        let status = Command::new("install").args(["-m", "755"]).arg(program(name)).arg(folder).status();
+        assert!(status.is_ok_and(|status| status.success()), "{name} cannot be copied to {}", folder.display());
+    }
+}
+
 /// Builds the programs in the profile that this test was built in, and names their folder.
 fn build() -> PathBuf {
     // target/PROFILE/deps/TEST-HASH, or target/PROFILE/PROGRAM

@@ -8,6 +8,7 @@ mod asking; // what the operator's program says of it
 mod github; // what GitHub would send
 mod laptop; // the forge's repository, and somebody's clone of it
 mod mails; // what a maildir holds
+mod tampering; // what whoever has taken over the receiver could do
 mod processes; // who runs on this machine
 
 use std::fs::{self, File, Permissions};

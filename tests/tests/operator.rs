@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use hookspool_tests::programs::{program, workspace};
+use hookspool_tests::programs::{install, program, workspace};
 use hookspool_tests::server::{Delivery, Server, Setup, is_root, text, wait_for};
 use nix::unistd::User;
 use serde_json::Value;
@@ -220,7 +220,7 @@ fn a_delivery_can_be_followed_from_its_arrival_to_its_mail() {
     let delivery = Delivery::push("master", &sha);
     let id = server.deliver_and_settle(&delivery);
     let runs = server.runs();
-    let mut of_a_run = vec!["run", "state", "reason", "repository", "job", "ref", "sha", "event", "delivery"];
+    let mut of_a_run = vec!["run", "state", "reason", "repository", "job", "ref", "sha", "event", "delivery", "replayed_by"];
     of_a_run.extend(["queued_at", "started_at", "ended_at", "duration_ms"]);
     of_a_run.sort_unstable();
     assert_eq!(keys(&runs[0]), of_a_run);
@@ -360,11 +360,7 @@ fn the_demo_works_for_nobody() {
     let user = User::from_name("nobody").unwrap().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
-    for name in ["hookspool", "hookspool-worker", "hookspool-receiver"] {
-        // Not copied by this process: while it has a file open for writing, a child of another test may hold it open.
-        let status = Command::new("install").args(["-m", "755"]).arg(program(name)).arg(folder.path()).status().unwrap();
-        assert!(status.success());
-    }
+    install(folder.path());
     let mut command = Command::new(folder.path().join("hookspool"));
     command
         .uid(user.uid.as_raw())

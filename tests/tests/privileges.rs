@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hookspool_tests::server::{
-    BUILD_USER, Delivery, RECEIVER_USER, Server, Setup, entries, give, is_root, processes_with, text, wait_for,
+    BUILD_USER, Delivery, RECEIVER_USER, Server, Setup, entries, is_root, processes_with, text, wait_for,
 };
 use nix::unistd::{User, getgrouplist};
 use rusqlite::Connection;
@@ -22,18 +22,6 @@ fn skipped() -> bool {
         println!("SKIPPED: needs root");
     }
     !is_root()
-}
-
-/// Changes the inbox as whoever has taken over the receiver could, while no receiver runs.
-fn tamper(server: &mut Server, sql: &str) {
-    server.stop_receiver();
-    let inbox = server.spool().join("inbox.db");
-    let connection = Connection::open(&inbox).expect("the inbox can be opened");
-    connection.execute_batch(sql).expect("the inbox can be changed");
-    drop(connection);
-    for file in entries(&server.spool()) {
-        give(&file, RECEIVER_USER);
-    }
 }
 
 fn uid_of(user: &str) -> u32 {
@@ -57,7 +45,7 @@ fn a_planted_trigger_does_nothing_as_root() {
             ));
         }
     }
-    tamper(&mut server, &sql);
+    server.tamper(&sql);
     let inbox = server.spool().join("inbox.db");
     let before = fs::read(&inbox).unwrap();
     server.settle();
@@ -77,21 +65,18 @@ fn a_planted_view_in_place_of_the_deliveries_does_nothing_as_root() {
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     let evil = server.out("evil");
     fs::write(&evil, "not a library").unwrap();
-    tamper(
-        &mut server,
-        &format!(
-            "ALTER TABLE delivery RENAME TO kept;\n\
+    server.tamper(&format!(
+        "ALTER TABLE delivery RENAME TO kept;\n\
              CREATE VIEW delivery AS SELECT seq, id, source, load_extension('{}') AS provider_id, received_at, answer, reason, \
              proposals FROM kept;",
-            evil.display()
-        ),
-    );
+        evil.display()
+    ));
     // The importer fails, unprivileged, and says why; nothing is lost, and the rest of the pass goes on.
     let status = server.pass_command().status().unwrap();
     assert!(!status.success());
     assert!(server.worker_log().contains("the importer failed"), "{}", server.worker_log());
     assert!(server.runs().is_empty());
-    tamper(&mut server, "DROP VIEW delivery; ALTER TABLE kept RENAME TO delivery;");
+    server.tamper("DROP VIEW delivery; ALTER TABLE kept RENAME TO delivery;");
     server.settle();
     assert_eq!(server.states(), ["succeeded"]);
 }
@@ -104,7 +89,7 @@ fn forge(server: &mut Server, source: &str, proposals: &Value) {
         "INSERT INTO delivery (id, source, provider_id, received_at, answer, reason, proposals) \
          VALUES (x'{id}', '{source}', 'forged', 1, 'accepted', NULL, '{proposals}');"
     );
-    tamper(server, &sql);
+    server.tamper(&sql);
 }
 
 fn event(sha: &str) -> Value {
@@ -208,7 +193,7 @@ fn the_importer_has_the_receivers_rights_and_no_others() {
     let mut server = Server::new(JOB);
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     // While another writer keeps everybody out, the importer waits, and can be looked at.
-    tamper(&mut server, "PRAGMA journal_mode = DELETE;");
+    server.tamper("PRAGMA journal_mode = DELETE;");
     let writer = Connection::open(server.spool().join("inbox.db")).unwrap();
     writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let mut pass = server.start_pass();

@@ -34,7 +34,8 @@ fn request(config: &Config, source: &SourceName, event: &Event, asked: &Match) -
     }
 }
 
-fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event, asked: &Match) -> Result<&'c Job, String> {
+/// The job that is asked for, or why it must not run.
+pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event, asked: &Match) -> Result<&'c Job, String> {
     if !event.is_consistent() {
         return Err("the event's branch or tag is not that of its ref".to_owned());
     }

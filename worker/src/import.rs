@@ -4,24 +4,19 @@
 //! [`import`] is the pass's end: it parses those lines as hostile input and never opens the inbox.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
+use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use hookspool_common::clock::Clock;
 use hookspool_common::config::Config;
 use hookspool_common::inbox::{INBOX_FILE, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
 use hookspool_common::ledger::{Admission, Ledger};
 use hookspool_common::record::{InboxIdentity, MAX_LINE_BYTES, Preface, Record};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 
 use crate::admission::admission;
-use crate::process::Account;
+use crate::receiver_side::{ReceiverSide, read_line};
 
 /// Deliveries that one importer hands over; more are for the next, so that a flood holds nobody up.
 pub const MAX_RECORDS: usize = 500;
@@ -31,9 +26,6 @@ const ENOUGH_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes that a pass takes from one importer: what an honest one hands over at most. They are all in memory at once.
 const MAX_BATCH_BYTES: usize = ENOUGH_BYTES + MAX_LINE_BYTES;
-
-/// How long an importer may take. Whoever is the receiver's user can stop it, and must not stop the pass with it.
-const IMPORT_TIME: Duration = Duration::from_secs(30);
 
 /// The importer's variable for the place up to which the ledger has taken over, and from which inbox.
 const AFTER: &str = "HOOKSPOOL_IMPORT_AFTER";
@@ -45,34 +37,17 @@ const AFTER: &str = "HOOKSPOOL_IMPORT_AFTER";
 /// stays, and the next pass reads on from there.
 pub fn import(config: &Config, ledger: &mut dyn Ledger, clock: &dyn Clock) -> anyhow::Result<bool> {
     let watermark = ledger.watermark()?;
-    let mut importer = start(config, watermark.as_ref())?;
-    let stdout = importer.stdout.take().context("the importer has no standard output")?;
-    let lines = BufReader::new(Patient { pipe: stdout, deadline: Instant::now() + IMPORT_TIME });
-    let taken = take_over(config, ledger, watermark.as_ref(), lines, clock);
-    // Its output ends when it does, so an honest importer is gone by now, with its status.
-    let _ = importer.kill();
-    let status = importer.wait().context("cannot wait for the importer")?;
+    let mut importer = ReceiverSide::start("hookspool-worker", &config.receiver.user, |command| {
+        command.arg("import").arg("--config").arg(&config.file);
+        if let Some((inbox, seq)) = &watermark {
+            command.env(AFTER, format!("{inbox} {seq}"));
+        }
+    })?;
+    let taken = take_over(config, ledger, watermark.as_ref(), importer.said(), clock);
+    let succeeded = importer.succeeded()?;
     let taken = taken?;
-    ensure!(status.success(), "the importer failed ({status}); its own words stand above");
+    succeeded.map_err(|status| anyhow!("the importer failed ({status}); its own words stand above"))?;
     Ok(taken)
-}
-
-/// The same program, without privileges: when this is root, as the receiver's user for good.
-fn start(config: &Config, watermark: Option<&(InboxIdentity, i64)>) -> anyhow::Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("hookspool-worker").arg("import").arg("--config").arg(&config.file).env_clear();
-    if let Some((inbox, seq)) = watermark {
-        command.env(AFTER, format!("{inbox} {seq}"));
-    }
-    // Its working folder is nobody's business, and root's may be closed to it.
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped());
-    if geteuid().is_root() {
-        let account = Account::named(&config.receiver.user).context("cannot run the importer as the receiver's user")?;
-        ensure!(!account.is_root(), "[receiver] user is root; the importer needs a user without privileges");
-        // Setting a user also empties the supplementary groups, in the right order.
-        command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
-    }
-    command.spawn().context("cannot start the importer")
 }
 
 fn take_over(
@@ -102,34 +77,6 @@ fn take_over(
         tracing::info!(run = %one.run, joined = one.joined, "admitted");
     }
     Ok(!batch.is_empty())
-}
-
-/// A pipe that is read until a deadline.
-struct Patient<P> {
-    pipe: P,
-    deadline: Instant,
-}
-
-impl<P: Read + AsFd> Read for Patient<P> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let mut watched = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))? {
-            0 => Err(io::Error::new(io::ErrorKind::TimedOut, "it says nothing more")),
-            _ => self.pipe.read(buffer),
-        }
-    }
-}
-
-/// One line, if there is one, within the limit.
-fn read_line(lines: &mut impl BufRead) -> anyhow::Result<Option<String>> {
-    let mut line = Vec::new();
-    lines.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line).context("cannot read from the importer")?;
-    match line.pop() {
-        None => Ok(None),
-        Some(b'\n') => String::from_utf8(line).map(Some).context("a line of the importer is not UTF-8"),
-        Some(_) => bail!("a line of the importer is cut off, or longer than {MAX_LINE_BYTES} bytes"),
-    }
 }
 
 /// The child's side: `hookspool-worker import`.

@@ -4,6 +4,7 @@ pub mod logging;
 pub mod folders; // where everything lies below the state folder
 pub mod process; // children: started clean, ended whole
 
+mod receiver_side; // a child without root reads what the receiver wrote
 pub mod import; // the importer, and the pass's end of its pipe
 pub mod admission; // root's own verdict on what the receiver proposes
 pub mod pass; // one look at everything

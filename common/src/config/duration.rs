@@ -30,7 +30,11 @@ fn total_seconds(text: &str) -> Option<u64> {
     Some(total)
 }
 
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+/// Reads `90s`, `1h30m` or `7d`.
+///
+/// # Errors
+/// What a duration looks like, when this is none.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match total_seconds(text) {
         Some(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("{text:?} is not a duration between 1s and 366d; write it like 90s, 30m, 1h30m or 2d")),
@@ -44,14 +48,14 @@ mod tests {
     #[test]
     fn durations_are_read_as_people_write_them() {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1h 30m", 5400), ("2d", 172_800), ("1w", 604_800)] {
-            assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
         for bad in ["", "0s", "5", "m", "1.5h", "-1m", "1y", "5 m5", "99999999999999999999s", "400d"] {
-            assert!(parse(bad).is_err(), "{bad:?}");
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod when; // the conditions of a job
 use std::path::{Path, PathBuf};
 
 pub use address::{Listen, Network};
+pub use duration::parse_duration;
 pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
 pub use mail::{Mail, MailAddress, SmtpSecurity, Transport};
 pub use main_file::{Paths, Worker};

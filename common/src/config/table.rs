@@ -211,7 +211,7 @@ impl<'a, 't> Table<'a, 't> {
     /// A duration such as `30m`.
     pub(super) fn duration(&mut self, key: &'static str, report: &mut Report) -> Option<std::time::Duration> {
         let text = self.text(key, report)?;
-        super::duration::parse(&text.value).map_err(|message| self.wrong(text.span, message, None, report)).ok()
+        super::duration::parse_duration(&text.value).map_err(|message| self.wrong(text.span, message, None, report)).ok()
     }
 
     /// The tables of an array of tables, such as `[[job]]`.

@@ -5,6 +5,7 @@
 
 mod folder; // the spool folder: may we write there, and what to do if not
 mod sqlite;
+mod raw; // deliveries as they came, for the operator
 
 use crate::clock::Instant;
 use crate::delivery::SeenKey;
@@ -12,6 +13,7 @@ use crate::names::{DeliveryId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
 
 pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, wake};
+pub use raw::{Extent, Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
 pub use sqlite::{SqliteInbox, SqliteInboxReader};
 
 /// The inbox's file within the spool folder.

@@ -45,7 +45,7 @@ CREATE TABLE seen (
 ) STRICT, WITHOUT ROWID;
 "];
 
-fn inbox_error(error: rusqlite::Error) -> InboxError {
+pub(super) fn inbox_error(error: rusqlite::Error) -> InboxError {
     let text = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => InboxError::Full(text),
@@ -171,7 +171,7 @@ impl InboxReader for SqliteInboxReader {
 }
 
 /// A row that does not hold what a receiver writes becomes an ignored delivery that says so, never a lost one.
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let source: String = row.get(2)?;
     let answer: String = row.get(5)?;
     let proposals: String = row.get(7)?;

@@ -31,11 +31,20 @@ pub(super) fn admit(transaction: &Transaction<'_>, admission: &Admission, now: I
     if !insert_delivery(transaction, &admission.record, now)? {
         return Ok(Vec::new());
     }
-    admission.requests.iter().map(|request| admit_request(transaction, &admission.record, request, now)).collect()
+    let maker = Maker { by: None, after: RunId::new(0) };
+    admission.requests.iter().map(|request| admit_request(transaction, &admission.record, request, &maker, now)).collect()
+}
+
+/// How runs are made.
+pub(super) struct Maker<'a> {
+    /// Who replays their delivery.
+    pub(super) by: Option<&'a str>,
+    /// Only a run that was made after this one can be joined.
+    pub(super) after: RunId,
 }
 
 /// Whether the delivery is new.
-fn insert_delivery(transaction: &Transaction<'_>, record: &Record, now: Instant) -> rusqlite::Result<bool> {
+pub(super) fn insert_delivery(transaction: &Transaction<'_>, record: &Record, now: Instant) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO delivery (id, source, provider_id, received_at, imported_at, answer, reason)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING";
     let inserted = transaction.prepare_cached(sql)?.execute(params![
@@ -50,15 +59,21 @@ fn insert_delivery(transaction: &Transaction<'_>, record: &Record, now: Instant)
     Ok(inserted == 1)
 }
 
-fn admit_request(transaction: &Transaction<'_>, record: &Record, request: &Request, now: Instant) -> rusqlite::Result<Admitted> {
+pub(super) fn admit_request(
+    transaction: &Transaction<'_>,
+    record: &Record,
+    request: &Request,
+    maker: &Maker<'_>,
+    now: Instant,
+) -> rusqlite::Result<Admitted> {
     if request.refused.is_none()
-        && let Some(run) = twin(transaction, request)?
+        && let Some(run) = twin(transaction, request, maker.after)?
     {
         enrich(transaction, run, &request.event)?;
         link(transaction, run, record.id, &request.event)?;
         return Ok(Admitted { run, joined: true });
     }
-    let run = insert_run(transaction, record, request, now)?;
+    let run = insert_run(transaction, record, request, maker.by, now)?;
     link(transaction, run, record.id, &request.event)?;
     if request.refused.is_none() && request.on_new != OnNew::Queue {
         supersede(transaction, run, &request.lane, now)?;
@@ -67,25 +82,24 @@ fn admit_request(transaction: &Transaction<'_>, record: &Record, request: &Reque
 }
 
 /// The run that this request is already: the same commit still queued, or the other telling of one action.
-fn twin(transaction: &Transaction<'_>, request: &Request) -> rusqlite::Result<Option<RunId>> {
+fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusqlite::Result<Option<RunId>> {
     let event = &request.event;
     let (repository, job) = (request.repository.as_str(), request.job.as_str());
     let reference = event.reference.as_ref().map(|reference| reference.as_str());
     let sha = event.sha.as_ref().map(|sha| sha.as_str());
-    let same_commit =
-        "SELECT id FROM run WHERE state = 'queued' AND repository = ?1 AND job = ?2 AND ref = ?3 AND sha = ?4 AND kind = ?5";
+    let same_commit = "SELECT id FROM run WHERE state = 'queued' AND repository = ?1 AND job = ?2 AND ref = ?3 AND sha = ?4 AND kind = ?5 AND id > ?6";
     let queued: Option<i64> = transaction
         .prepare_cached(same_commit)?
-        .query_row(params![repository, job, reference, sha, event.kind.as_str()], |row| row.get(0))
+        .query_row(params![repository, job, reference, sha, event.kind.as_str(), after.number()], |row| row.get(0))
         .optional()?;
     if queued.is_some() || action(event) == "changed" {
         return Ok(queued.map(RunId::new));
     }
     let other_telling = "SELECT id, sha FROM run
-        WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND action = ?4 AND state <> 'refused' ORDER BY id DESC LIMIT 1";
+        WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND action = ?4 AND id > ?5 AND state <> 'refused' ORDER BY id DESC LIMIT 1";
     let newest: Option<(i64, Option<String>)> = transaction
         .prepare_cached(other_telling)?
-        .query_row(params![repository, job, reference, action(event)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![repository, job, reference, action(event), after.number()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((newest, known_sha)) = newest else { return Ok(None) };
     // A commit that a runner resolved from the ref may be older news than the one a push names; only a telling
@@ -113,9 +127,16 @@ fn link(transaction: &Transaction<'_>, run: RunId, delivery: DeliveryId, event: 
     transaction.prepare_cached(sql)?.execute(params![run.number(), delivery.as_bytes(), event.provider_event]).map(drop)
 }
 
-fn insert_run(transaction: &Transaction<'_>, record: &Record, request: &Request, now: Instant) -> rusqlite::Result<RunId> {
-    let sql = "INSERT INTO run (delivery, source, repository, job, event, kind, action, ref, sha, lane, state, reason, queued_at, ended_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+fn insert_run(
+    transaction: &Transaction<'_>,
+    record: &Record,
+    request: &Request,
+    replayed_by: Option<&str>,
+    now: Instant,
+) -> rusqlite::Result<RunId> {
+    let sql = "INSERT INTO run (delivery, source, repository, job, event, kind, action, ref, sha, lane, state, reason, queued_at, ended_at,
+                                replayed_by)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let event = &request.event;
     let refused = request.refused.is_some();
     transaction.prepare_cached(sql)?.execute(params![
@@ -133,6 +154,7 @@ fn insert_run(transaction: &Transaction<'_>, record: &Record, request: &Request,
         request.refused,
         now.millis(),
         refused.then_some(now.millis()),
+        replayed_by,
     ])?;
     Ok(RunId::new(transaction.last_insert_rowid()))
 }

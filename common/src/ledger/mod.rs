@@ -3,6 +3,7 @@
 //! Only root's programs open it: passes and runners write, the operator's program reads.
 
 mod admission; // a delivery's proposals become runs
+mod replay; // deliveries that were taken over before become runs once more
 mod notice; // mails that are to be sent
 mod rows; // columns to types
 mod run; // a run, its states and steps
@@ -37,6 +38,9 @@ pub enum LedgerError {
         /// The state it was expected in.
         expected: &'static str,
     },
+    /// A delivery that is still to be taken over: the next pass does that, and makes its runs.
+    #[error("delivery {0} has not been taken over yet; the next pass does that, and runs what it asks for")]
+    NotTakenOver(DeliveryId),
 }
 
 /// A run that a delivery asks for, as root's own configuration sees it.
@@ -107,6 +111,19 @@ pub trait Ledger {
     /// # Errors
     /// [`LedgerError`]; then nothing was taken over.
     fn admit(&mut self, inbox: &InboxIdentity, batch: &[Admission], now: Instant) -> Result<Vec<Admitted>, LedgerError>;
+
+    /// Makes new runs of deliveries that were taken over before, for the person `by`: all of them or none. What the
+    /// deliveries' earlier runs were or are makes no difference, but in a lane that they share.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotTakenOver`] when the ledger has not come as far as one of them.
+    fn replay(
+        &mut self,
+        inbox: &InboxIdentity,
+        batch: &[Admission],
+        by: &str,
+        now: Instant,
+    ) -> Result<Vec<Vec<Admitted>>, LedgerError>;
 
     /// Queued runs whose lane nobody runs in, oldest first, one a lane, at most `limit`.
     ///

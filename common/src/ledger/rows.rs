@@ -12,7 +12,7 @@ use crate::names::{DeliveryId, RunId};
 use crate::record::Answer;
 
 pub(super) const RUN_COLUMNS: &str =
-    "id, delivery, source, repository, job, event, ref, sha, lane, state, reason, queued_at, started_at, ended_at";
+    "id, delivery, source, repository, job, event, ref, sha, lane, state, reason, queued_at, started_at, ended_at, replayed_by";
 pub(super) const DELIVERY_COLUMNS: &str = "id, source, provider_id, received_at, imported_at, answer, reason";
 pub(super) const NOTICE_COLUMNS: &str =
     "id, run, recipient, sender, message_id, message, state, attempts, due_at, error, sent_at, created_at";
@@ -64,6 +64,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         queued_at: instant(row, 11)?,
         started_at: instant_or_absent(row, 12)?,
         ended_at: instant_or_absent(row, 13)?,
+        replayed_by: row.get(14)?,
     })
 }
 

@@ -204,6 +204,8 @@ pub struct Run {
     pub state: RunState,
     /// Why it is in this state, where that needs saying.
     pub reason: Option<String>,
+    /// Who replayed its delivery to make it; absent when the delivery's arrival did.
+    pub replayed_by: Option<String>,
     /// When it was admitted.
     pub queued_at: Instant,
     /// When a runner claimed it.

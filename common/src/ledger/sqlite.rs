@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 
+use super::replay::Replay;
 use super::rows::{self, DELIVERY_COLUMNS, NOTICE_COLUMNS, RUN_COLUMNS};
 use super::transitions::failing;
 use super::{
@@ -21,7 +22,7 @@ use crate::sqlite;
 const PAGE_BYTES: u32 = 4096;
 
 /// Forward only; each in one transaction with those before it.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT"];
 
 /// Root's database in one SQLite file.
 #[derive(Debug)]
@@ -45,7 +46,13 @@ impl SqliteLedger {
     /// [`LedgerError`] when it is absent or cannot be read.
     pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
         let named = |error: rusqlite::Error| LedgerError::Failing(format!("{}: {error}", path.display()));
-        sqlite::open_to_read(path).map(|connection| Self { connection }).map_err(named)
+        let connection = sqlite::open_to_read(path).map_err(named)?;
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(named)?;
+        if (version as usize) < MIGRATIONS.len() {
+            let why = format!("{} is of an older Hookspool; the next pass brings it up to date", path.display());
+            return Err(LedgerError::Failing(why));
+        }
+        Ok(Self { connection })
     }
 
     fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
@@ -92,6 +99,20 @@ impl Ledger for SqliteLedger {
             let admitted = batch.iter().map(admit).collect::<Result<Vec<_>, _>>()?;
             admission::move_watermark(transaction, inbox, last.record.seq).map_err(failing)?;
             Ok(admitted.concat())
+        })
+    }
+
+    fn replay(
+        &mut self,
+        inbox: &InboxIdentity,
+        batch: &[Admission],
+        by: &str,
+        now: Instant,
+    ) -> Result<Vec<Vec<Admitted>>, LedgerError> {
+        let watermark = self.watermark()?.filter(|(known, _)| known == inbox).map_or(0, |(_, seq)| seq);
+        self.write(|transaction| {
+            let replay = Replay::begin(transaction, watermark, by).map_err(failing)?;
+            batch.iter().map(|one| replay.replay(one, now)).collect()
         })
     }
 

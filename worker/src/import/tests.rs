@@ -56,12 +56,3 @@ fn an_importer_that_lies_takes_nothing_over() {
     let many: String = (1..=501).map(|seq| record(seq) + "\n").collect();
     assert!(take(&(preface + &many)).0.is_err_and(|error| error.contains("more than 500")));
 }
-
-#[test]
-fn an_importer_that_says_nothing_more_is_not_waited_for() {
-    let (reader, mut writer) = io::pipe().unwrap();
-    writer.write_all(b"{\"inbox\"").unwrap();
-    let mut lines = BufReader::new(Patient { pipe: reader, deadline: Instant::now() + Duration::from_millis(20) });
-    let error = format!("{:#}", read_line(&mut lines).unwrap_err());
-    assert!(error.contains("it says nothing more"), "{error}");
-}

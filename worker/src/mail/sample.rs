@@ -129,6 +129,7 @@ fn run(event: Event) -> Run {
         lane: "lane".to_owned(),
         state: RunState::Running,
         reason: None,
+        replayed_by: None,
         queued_at: NOON,
         started_at: Some(NOON),
         ended_at: None,

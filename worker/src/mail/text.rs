@@ -162,6 +162,8 @@ fn facts(story: &Story<'_>) -> Vec<Vec<String>> {
     }
     facts.extend(run.sha.as_ref().map(|sha| fact("Commit", sha.to_string())));
     facts.push(fact("Job", run.job.to_string()));
+    // Whoever is told did not push anything just now.
+    facts.extend(run.replayed_by.as_ref().map(|by| fact("Replayed", format!("by {}", one_line(by, MAX_NAME)))));
     let took = run.started_at.map(|started| format!(", took {}", duration(story.ended_at.since(started)))).unwrap_or_default();
     facts.push(fact("Run", format!("{}{took}, ended {}", run.id, time(story.ended_at))));
     facts

@@ -1,4 +1,5 @@
-//! `hookspool`: the operator's program. It looks and explains; it changes nothing that the worker owns.
+//! `hookspool`: the operator's program. It looks and explains. `replay` alone changes what the worker owns: it adds runs to
+//! the ledger, as whoever calls it.
 
 mod options; // the command line
 mod stored; // the ledger, opened to look into it
@@ -7,7 +8,13 @@ mod check;
 mod explain;
 mod send;
 mod post; // one HTTP request
-mod github_delivery; // what GitHub would send for a push
+mod inbox; // deliveries as they came, through a child without privileges
+mod asked; // what a stored delivery asks for
+mod deliveries;
+mod delivery; // one of them
+mod beside; // our other programs
+mod replay;
+mod rehearsal; // a replay that runs nothing
 mod runs;
 mod show;
 mod log;
@@ -68,10 +75,13 @@ fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Check(check) => check::check(&options.config, &check),
         Command::Explain(explain) => explain::explain(&options.config, &explain),
         Command::Send(send) => send::send(&config()?, &send),
+        Command::Deliveries(deliveries) => deliveries::deliveries(&config()?, &deliveries),
+        Command::Replay(replay) => replay::replay(&config()?, &replay),
         Command::Runs(runs) => runs::runs(&config()?, &runs),
         Command::Show(show) => show::show(&config()?, &show),
         Command::Log(log) => log::log(&config()?, &log),
         Command::Trace(trace) => trace::trace(&config()?, &trace),
+        Command::ReadInbox { spool, query } => inbox::reader(&spool, &query).map(|()| Exit::Success),
     }
 }
 

@@ -1,14 +1,19 @@
 //! The command line of `hookspool`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use hookspool_common::config::DEFAULT_PATH;
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use hookspool_common::clock::{Clock, Instant, SystemClock};
+use hookspool_common::config::{DEFAULT_PATH, parse_duration};
 use hookspool_common::names::{RunId, SourceName};
+use hookspool_common::record::Answer;
+
+use super::inbox::READER;
 
 const EXIT_CODES: &str = "Exit status:
   0  it is so, or it is done
-  1  it is not so, or it failed
+  1  it is not so, or it failed; of `replay --dry-run`, something would change
   2  the command line is wrong
   3  there is no such run or delivery
   4  the configuration has errors";
@@ -34,6 +39,10 @@ pub(super) enum Command {
     Explain(Explain),
     /// Sends a signed test delivery to the receiver
     Send(Send),
+    /// Lists what came in, the newest first, or shows one delivery
+    Deliveries(Deliveries),
+    /// Runs again what a delivery asks for, or says what another configuration would run
+    Replay(Replay),
     /// Lists runs, the newest first
     Runs(Runs),
     /// Shows one run: its steps, deliveries and mails
@@ -42,6 +51,14 @@ pub(super) enum Command {
     Log(Log),
     /// Follows one delivery from its arrival to the mail's Message-ID
     Trace(Trace),
+    /// Reads the inbox for this program, without privileges.
+    #[command(name = READER, hide = true)]
+    ReadInbox {
+        /// The spool folder.
+        spool: PathBuf,
+        /// Which deliveries, as JSON.
+        query: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -110,7 +127,10 @@ pub(super) struct Send {
     /// The event's name, as the forge says it
     #[arg(long, value_name = "EVENT", default_value = "ping")]
     pub(super) event: String,
-    /// The file with the body, or - for standard input
+    /// The path that is called, for a source whose path has a parameter
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub(super) path: Option<String>,
+    /// The file with the body, or - for standard input; a generic source is sent an empty one otherwise
     #[arg(long, value_name = "FILE")]
     pub(super) body: Option<PathBuf>,
     /// The delivery's id; a fresh one otherwise
@@ -119,6 +139,71 @@ pub(super) struct Send {
     /// Where to send it, instead of where the receiver listens: the public address, through the proxy
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hookspool deliveries --since 7d --answer ignored
+  hookspool deliveries DELIVERY --body | hookspool explain --source github --header 'X-GitHub-Event: push' --body -")]
+pub(super) struct Deliveries {
+    /// Shows this one, with its headers and body: the id that the receiver answered, or the forge's own
+    #[arg(conflicts_with_all = ["limit", "source", "since", "answer"])]
+    pub(super) delivery: Option<String>,
+    /// How many; 20 unless said
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(super) limit: Option<usize>,
+    /// Only what came to this [[source]]
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<SourceName>,
+    /// Only what came within this time, such as 7d or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) since: Option<Duration>,
+    /// Only what was answered like this: accepted, ignored or ping
+    #[arg(long, value_name = "ANSWER", value_parser = parse_answer)]
+    pub(super) answer: Option<Answer>,
+    /// Prints the body alone, byte for byte
+    #[arg(long, requires = "delivery", conflicts_with = "json")]
+    pub(super) body: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("what").args(["deliveries", "since"]).required(true),
+    group = ArgGroup::new("consent").args(["dry_run", "yes"]),
+    after_help = "Examples:
+  hookspool replay DELIVERY                                     runs again what it asks for
+  hookspool replay --since 7d --config NEW --dry-run            what NEW would run, and what it would not run any more
+  hookspool replay --since 7d --config NEW --against OLD --dry-run    the same, as a difference of two configurations
+  hookspool replay --since 2h --yes                             runs again all that came in two hours
+
+A delivery is read and matched anew, under the present configuration. Its jobs become new runs.
+With --dry-run, + is a job that would run and did not, - one that did and would not, ? a delivery of which that cannot be told.
+Exit status of --dry-run: 0 nothing would change, 1 something would, or it cannot be told."
+)]
+pub(super) struct Replay {
+    /// Deliveries: the id that the receiver answered, or the forge's own
+    pub(super) deliveries: Vec<String>,
+    /// Everything that came within this time, such as 7d or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "consent")]
+    pub(super) since: Option<Duration>,
+    /// Only what came to this [[source]]
+    #[arg(long, value_name = "NAME", requires = "since")]
+    pub(super) source: Option<SourceName>,
+    /// Runs nothing: says how what would run differs from what each delivery asked for when it came
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Compares with what this configuration would run, instead of what was asked for at the time
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub(super) against: Option<PathBuf>,
+    /// Yes, all of them are to run again
+    #[arg(long, requires = "since")]
+    pub(super) yes: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -159,4 +244,15 @@ pub(super) struct Trace {
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// The instant that lies this long back.
+pub(super) fn before_now(time: Duration) -> Instant {
+    SystemClock.now().plus_millis(i64::try_from(time.as_millis()).map_or(i64::MIN, i64::wrapping_neg))
+}
+
+fn parse_answer(text: &str) -> Result<Answer, String> {
+    let known = Answer::ALL.map(Answer::as_str);
+    let answer = Answer::ALL.into_iter().find(|answer| answer.as_str() == text);
+    answer.ok_or_else(|| format!("the answers are: {}", known.join(", ")))
 }

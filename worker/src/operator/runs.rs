@@ -7,7 +7,7 @@ use hookspool_common::config::Config;
 use hookspool_common::ledger::{Run, RunState};
 use serde_json::Value;
 
-use super::view::{print_columns, print_json, run_json, shown, took};
+use super::view::{print_columns, print_json, run_json, second, shown, took};
 use super::{Exit, options, stored};
 
 pub(super) fn runs(config: &Config, options: &options::Runs) -> anyhow::Result<Exit> {
@@ -46,7 +46,7 @@ fn row(run: &Run) -> Vec<String> {
         run.job.to_string(),
         run.reference.as_ref().map_or_else(|| "-".to_owned(), |reference| shown(reference.short())),
         run.sha.as_ref().map_or("-", |sha| sha.short()).to_owned(),
-        run.queued_at.to_string().chars().take("2026-01-01T00:00:00".len()).collect::<String>() + "Z",
+        second(run.queued_at),
         took(run.started_at, run.ended_at),
         run.reason.as_deref().map(shown).unwrap_or_default(),
     ]

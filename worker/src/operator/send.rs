@@ -1,5 +1,12 @@
 //! `hookspool send`: a signed test delivery, to see that everything between here and the mail works.
 
+pub(super) mod push; // a push, and which forge tells it how
+pub(super) mod github;
+mod gitea; // and Forgejo
+mod gitlab;
+mod bitbucket;
+mod bitbucket_server;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,32 +20,30 @@ use hookspool_common::secrets::SecretStore;
 use serde_json::json;
 
 use super::explain::read_body;
-use super::github_delivery::{PushedCommit, PushedRef, push_body};
-use super::post::post;
+use super::post::{Destination, post};
 use super::{Exit, options};
 use crate::git;
+use push::{PushedCommit, PushedRef, delivery_of};
 
 pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
     let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
-    let speaks_githubs_form = matches!(source.dialect, Dialect::Forge(Provider::Github | Provider::Gitea | Provider::Forgejo));
-    let provider = source.dialect.name();
     ensure!(
-        repository.is_none() || speaks_githubs_form,
-        "`--repository` cannot speak for {provider} yet; give --event and --body"
+        options.pusher.is_none() || source.dialect != Provider::Bitbucket.into(),
+        "Bitbucket Cloud tells nobody's mail address, so a --pusher cannot be sent"
     );
-    let (event, body) = what(config, options, repository)?;
-    let url = match &options.url {
-        Some(url) => url.clone(),
-        None => local_url(config, source)?,
+    let (event, body) = what(config, options, &source.dialect, repository)?;
+    let destination = match &options.url {
+        Some(url) => Destination::Url(url.clone()),
+        None => local(config, source, path_of(source, options.path.as_deref())?)?,
     };
     let secret_name = source.secrets.first().with_context(|| format!("source `{source_name}` has no secret"))?;
     let secret = SecretStore::of_receiver(config.directory(), credentials()).read(secret_name)?;
     let id = options.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let sent = Sent { event: &event, id: &id, body: &body, at: SystemClock.now() };
     let headers = source.dialect.headers_of_a_delivery(&sent, &secret);
-    let answer = post(&url, &headers, &body)?;
+    let answer = post(&destination, &headers, &body)?;
     writeln!(io::stdout().lock(), "{} {}", answer.status, answer.body.trim_end())?;
     Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })
 }
@@ -54,12 +59,22 @@ fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Rep
 }
 
 /// The event's name and the body.
-fn what(config: &Config, options: &options::Send, repository: Option<&Repository>) -> anyhow::Result<(String, Vec<u8>)> {
+fn what(
+    config: &Config,
+    options: &options::Send,
+    dialect: &Dialect,
+    repository: Option<&Repository>,
+) -> anyhow::Result<(String, Vec<u8>)> {
     if let Some(repository) = repository {
-        return Ok(("push".to_owned(), present_push(config, options, repository)?));
+        let Dialect::Forge(provider) = dialect else {
+            bail!("what the sender of a generic source says of a repository is not known here; give --source and --body");
+        };
+        let (event, body) = present_push(config, options, *provider, repository)?;
+        return Ok((event.to_owned(), body));
     }
     let body = match &options.body {
         Some(file) => read_body(file)?,
+        None if matches!(dialect, Dialect::Generic(_)) => Vec::new(),
         // With its time, because the same content twice would be one delivery.
         None if options.event == "ping" => {
             let zen = "Hookspool asks whether anybody listens.";
@@ -71,7 +86,12 @@ fn what(config: &Config, options: &options::Send, repository: Option<&Repository
 }
 
 /// A push that tells of what is on the ref now, so that it is there when the run looks.
-fn present_push(config: &Config, options: &options::Send, repository: &Repository) -> anyhow::Result<Vec<u8>> {
+fn present_push(
+    config: &Config,
+    options: &options::Send,
+    provider: Provider,
+    repository: &Repository,
+) -> anyhow::Result<(&'static str, Vec<u8>)> {
     let wanted = options.reference.as_deref().unwrap_or("HEAD");
     let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
     let said = git_ls_remote(config, repository, &full)?;
@@ -81,7 +101,7 @@ fn present_push(config: &Config, options: &options::Send, repository: &Repositor
     let sha = sha.with_context(|| format!("{} has no {full}", repository.clone))?;
     let address = options.pusher.clone().unwrap_or_else(|| "noreply@github.com".to_owned());
     let commit = PushedCommit { sha: sha.clone(), message: "Sent by hand with `hookspool send`".to_owned(), paths: None };
-    Ok(push_body(&PushedRef {
+    let push = PushedRef {
         repository: &repository.name,
         reference: &reference,
         before: None,
@@ -89,7 +109,8 @@ fn present_push(config: &Config, options: &options::Send, repository: &Repositor
         forced: false,
         pusher: ("hookspool", &address),
         commits: &[commit],
-    }))
+    };
+    Ok(delivery_of(provider, &push))
 }
 
 fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> anyhow::Result<String> {
@@ -100,12 +121,30 @@ fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> a
     Ok(said)
 }
 
-fn local_url(config: &Config, source: &Source) -> anyhow::Result<String> {
+/// The path that is called.
+fn path_of(source: &Source, asked: Option<&str>) -> anyhow::Result<String> {
+    match (asked, source.path.parameter()) {
+        (Some(path), _) if source.path.fits(path) => Ok(path.to_owned()),
+        (Some(path), _) => bail!("source `{}` takes {}, not {path}", source.name, source.path),
+        (None, None) => Ok(source.path.to_string()),
+        (None, Some(name)) => bail!("name what is called with --path, such as --path {}", source.path.with(&name.to_uppercase())),
+    }
+}
+
+/// Where the receiver itself listens.
+fn local(config: &Config, source: &Source, path: String) -> anyhow::Result<Destination> {
     let listen = &config.receiver.listen;
-    let known = |listen: &Listen| matches!(listen, Listen::Tcp(address) if address.port() != 0);
-    let Some(address) = listen.iter().find(|listen| known(listen)) else {
-        let places = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-        bail!("the receiver listens on {places}, which has no URL; name the proxy's with --url https://HOST{}", source.path)
-    };
-    Ok(format!("http://{address}{}", source.path))
+    let known = listen.iter().find_map(|listen| match listen {
+        Listen::Tcp(address) if address.port() != 0 => Some(Destination::Url(format!("http://{address}{path}"))),
+        Listen::Tcp(_) => None,
+        Listen::Unix(socket) => Some(Destination::Socket { socket: socket.clone(), path: path.clone() }),
+    });
+    let places = || listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    known.with_context(|| {
+        format!(
+            "the receiver listens on {}, any free port; name the proxy's URL with --url https://HOST{}",
+            places(),
+            source.path
+        )
+    })
 }

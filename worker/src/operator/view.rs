@@ -20,6 +20,7 @@ pub(super) fn run_json(run: &Run) -> Value {
         "sha": run.sha,
         "event": run.event.kind,
         "delivery": run.delivery,
+        "replayed_by": run.replayed_by,
         "queued_at": run.queued_at.to_string(),
         "started_at": run.started_at.map(|at| at.to_string()),
         "ended_at": run.ended_at.map(|at| at.to_string()),
@@ -86,6 +87,11 @@ pub(super) fn notice_text(notice: &Notice) -> String {
 /// Text from outside on a terminal, which would obey control characters.
 pub(super) fn shown(text: &str) -> String {
     text.chars().map(harmless).collect()
+}
+
+/// An instant to the second.
+pub(super) fn second(at: Instant) -> String {
+    at.to_string().chars().take("2026-01-01T00:00:00".len()).collect::<String>() + "Z"
 }
 
 /// Milliseconds as people read them.

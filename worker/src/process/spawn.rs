@@ -85,6 +85,16 @@ impl Launch {
     }
 }
 
+/// Gives what `command` starts a session of its own, without the terminal of whoever is at work: on older kernels
+/// (TIOCSTI), a child of another user could type there.
+pub(crate) fn leave_the_terminal(command: &mut Command) {
+    #[expect(unsafe_code, reason = "pre_exec is unsafe by signature")]
+    // SAFETY: as above; setsid(2) is async-signal-safe, and nothing else is done.
+    unsafe {
+        command.pre_exec(|| setsid().map(drop).map_err(io::Error::from));
+    }
+}
+
 /// Runs in the child, between fork and exec.
 fn become_child(identity: Option<&Account>, admission: Option<RawFd>) -> io::Result<()> {
     setsid()?;

@@ -235,3 +235,82 @@ fn a_delivery_is_found_by_either_id() {
     assert_eq!(fixture.ledger.runs_of(id).unwrap().len(), 1);
     assert!(fixture.ledger.deliveries("guid-2").unwrap().is_empty());
 }
+
+#[test]
+fn a_replay_makes_runs_of_its_own_whatever_became_of_the_first() {
+    let mut fixture = fixture();
+    let of_a_tag = || created(event(Kind::Tag, "push", "refs/tags/v1", Some(SHA)));
+    let batch = vec![
+        fixture.admission(vec![request("a", push("master", SHA), OnNew::Queue)]),
+        fixture.admission(vec![request("a", of_a_tag(), OnNew::Queue)]),
+        fixture.admission(vec![request("a", created(event(Kind::Tag, "create", "refs/tags/v1", None)), OnNew::Queue)]),
+    ];
+    let inbox = fixture.inbox.clone();
+    let first = fixture.ledger.admit(&inbox, &batch, NOW).unwrap();
+    assert_eq!(first.iter().map(|one| one.joined).collect::<Vec<_>>(), [false, false, true]);
+    // Its first run still waits, or is over: the second is another. Two tellings of one action are one run again.
+    let before: Vec<RunState> = fixture.ledger.runs(9).unwrap().iter().map(|run| run.state).collect();
+    for by in ["ada", "ben"] {
+        let replayed = fixture.ledger.replay(&inbox, &batch, by, NOW).unwrap().concat();
+        assert_eq!(replayed.iter().map(|one| one.joined).collect::<Vec<_>>(), [false, false, true]);
+        let run = fixture.ledger.run(replayed[0].run).unwrap().unwrap();
+        assert_eq!((run.replayed_by.as_deref(), run.delivery, run.state), (Some(by), batch[0].record.id, RunState::Queued));
+    }
+    assert_eq!(fixture.ledger.runs_of(batch[0].record.id).unwrap().len(), 3);
+    let runs = fixture.ledger.runs(9).unwrap();
+    assert_eq!(runs.len(), 6);
+    assert_eq!(runs[4..].iter().map(|run| run.state).collect::<Vec<_>>(), before);
+    assert!(runs[4..].iter().all(|run| run.replayed_by.is_none()));
+}
+
+#[test]
+fn a_replay_in_a_lane_takes_the_place_of_what_waits_there() {
+    let mut fixture = fixture();
+    let admission = fixture.admission(vec![request("a", push("master", SHA), OnNew::ReplaceQueued)]);
+    let inbox = fixture.inbox.clone();
+    let first = fixture.ledger.admit(&inbox, std::slice::from_ref(&admission), NOW).unwrap()[0].run;
+    let bystander = fixture.admit(request("b", push("master", SHA), OnNew::ReplaceQueued)).run;
+    let second = fixture.ledger.replay(&inbox, &[admission], "ada", NOW).unwrap().concat()[0].run;
+    let states = [first, bystander, second].map(|run| fixture.state(run));
+    assert_eq!(states, [RunState::Superseded, RunState::Queued, RunState::Queued]);
+}
+
+#[test]
+fn what_was_not_taken_over_is_not_replayed_unless_a_lost_ledger_had() {
+    let mut fixture = fixture();
+    fixture.admit(request("a", push("master", SHA), OnNew::Queue));
+    let known = fixture.admission(vec![request("a", push("master", OTHER_SHA), OnNew::Queue)]);
+    let mut early = fixture.admission(vec![request("b", push("master", SHA), OnNew::Queue)]);
+    let inbox = fixture.inbox.clone();
+    fixture.ledger.admit(&inbox, std::slice::from_ref(&known), NOW).unwrap();
+    // After the watermark, or of another inbox: nothing of the whole batch.
+    let batch = [known.clone(), early.clone()];
+    let refused = fixture.ledger.replay(&inbox, &batch, "ada", NOW);
+    assert!(matches!(refused, Err(LedgerError::NotTakenOver(id)) if id == early.record.id), "{refused:?}");
+    early.record.seq = 1;
+    assert!(fixture.ledger.replay(&InboxIdentity::generate(), &[early.clone()], "ada", NOW).is_err());
+    assert_eq!(fixture.ledger.runs(9).unwrap().len(), 2);
+    // Before it: no import comes to it any more.
+    let id = early.record.id;
+    assert_eq!(fixture.ledger.replay(&inbox, &[early], "ada", NOW).unwrap().concat().len(), 1);
+    assert_eq!(fixture.ledger.deliveries(&id.to_string()).unwrap()[0].imported_at, NOW);
+}
+
+#[test]
+fn a_ledger_of_the_first_version_is_brought_up_with_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let old = sqlite::open(&path, PAGE_BYTES, sqlite::BUSY_TIMEOUT, &MIGRATIONS[..1]).unwrap();
+    let event = serde_json::to_string(&push("master", SHA)).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO delivery VALUES (zeroblob(16), 'github', 'guid', 1, 2, 'accepted', NULL);
+         INSERT INTO run (delivery, source, repository, job, event, kind, action, lane, state, queued_at)
+         VALUES (zeroblob(16), 'github', 'github.com/octo/shop', 'a', '{event}', 'push', 'changed', 'lane', 'queued', 2);"
+    ))
+    .unwrap();
+    drop(old);
+    let refused = SqliteLedger::open_to_read(&path).map(drop);
+    assert!(matches!(&refused, Err(LedgerError::Failing(why)) if why.contains("the next pass")), "{refused:?}");
+    let run = SqliteLedger::open(&path).unwrap().run(RunId::new(1)).unwrap().unwrap();
+    assert_eq!((run.state, run.replayed_by), (RunState::Queued, None));
+}

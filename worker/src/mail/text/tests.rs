@@ -17,6 +17,15 @@ fn a_run_that_succeeded() {
 }
 
 #[test]
+fn a_run_that_somebody_replayed_says_who() {
+    let mut sample = Sample::succeeded();
+    assert!(!shown(&sample).contains("Replayed"));
+    sample.run.replayed_by = Some("ada\nBcc: x".to_owned());
+    let mail = shown(&sample);
+    assert!(mail.lines().any(|line| line.trim_start().starts_with("Replayed") && line.ends_with("by ada Bcc: x")), "{mail}");
+}
+
+#[test]
 fn a_run_that_broke_its_job() {
     insta::assert_snapshot!(shown(&Sample::failed()));
 }

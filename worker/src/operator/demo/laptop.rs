@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use hookspool_common::git_name::{RefName, Sha};
 
-use super::super::github_delivery::{PushedCommit, PushedRef, push_body};
 use super::installation::Installation;
+use crate::operator::send::github::push_body;
+use crate::operator::send::push::{PushedCommit, PushedRef};
 
 const PUSHER: (&str, &str) = ("octocat", "octocat@example.org");
 

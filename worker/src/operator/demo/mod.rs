@@ -19,7 +19,7 @@ use hookspool_common::names::RunId;
 use hookspool_common::secrets::Secret;
 use serde_json::Value;
 
-use super::post::{Answer, post};
+use super::post::{Answer, Destination, post};
 use super::show::Shown;
 use super::view::{notice_text, print_columns, shown, took};
 use super::{Exit, options, stored};
@@ -131,7 +131,7 @@ impl Demo {
     fn deliver(&self, sent: &Sent, secret: &Secret) -> anyhow::Result<Answer> {
         let delivery = forges::Sent { event: "push", id: &sent.id, body: &sent.body, at: SystemClock.now() };
         let headers = Dialect::Forge(Provider::Github).headers_of_a_delivery(&delivery, secret);
-        let answer = post(&self.receiver.url, &headers, &sent.body)?;
+        let answer = post(&Destination::Url(self.receiver.url.clone()), &headers, &sent.body)?;
         say(&format!("POST {} ({} bytes, X-GitHub-Delivery {})", self.receiver.url, sent.body.len(), sent.id));
         say(&format!("the receiver answers {} {}", answer.status, answer.body.trim_end()));
         Ok(answer)

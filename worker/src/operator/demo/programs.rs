@@ -4,21 +4,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::installation::Installation;
-
-fn beside_this(name: &str) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find this program's own file")?;
-    let path = own.with_file_name(name);
-    ensure!(path.exists(), "{} is absent; the demo needs it beside this program (`cargo demo` builds it)", path.display());
-    Ok(path)
-}
+use crate::operator::beside::{self, beside_this};
 
 pub(super) struct Receiver {
     child: Child,
@@ -66,17 +59,5 @@ impl Receiver {
 
 /// One pass of the worker, as cron would start it.
 pub(super) fn run_pass(installation: &Installation) -> anyhow::Result<()> {
-    let path = beside_this("hookspool-worker")?;
-    let log_path = installation.folder.join("worker.log");
-    let log = File::options()
-        .append(true)
-        .create(true)
-        .open(&log_path)
-        .with_context(|| format!("cannot open {}", log_path.display()))?;
-    let mut command = Command::new(&path);
-    command.arg("pass").arg("--config").arg(&installation.config_file).env_clear().current_dir("/");
-    command.env("PATH", crate::environment::PATH).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    let status = command.status().with_context(|| format!("cannot start {}", path.display()))?;
-    ensure!(status.success(), "the pass failed ({status}); see {}", log_path.display());
-    Ok(())
+    beside::run_pass(&installation.config_file, &installation.folder.join("worker.log"))
 }

@@ -1,42 +1,23 @@
 //! What GitHub would send for a push, field by field as docs.github.com, "Webhook events and payloads", gives them.
 
 use hookspool_common::clock::{Clock, SystemClock};
-use hookspool_common::git_name::{RefName, Sha};
+use hookspool_common::git_name::Sha;
 use hookspool_common::repository_name::RepositoryName;
 use serde_json::{Value, json};
 
-/// A commit of a push.
-#[derive(Debug, Clone)]
-pub(super) struct PushedCommit {
-    pub(super) sha: Sha,
-    pub(super) message: String,
-    /// Changed paths; `None` where nobody looked.
-    pub(super) paths: Option<Vec<String>>,
+use super::push::{PushedCommit, PushedRef, ZERO};
+
+pub(in crate::operator) fn push_body(push: &PushedRef<'_>) -> Vec<u8> {
+    push_json(push).to_string().into_bytes()
 }
 
-/// A push.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PushedRef<'a> {
-    pub(super) repository: &'a RepositoryName,
-    pub(super) reference: &'a RefName,
-    /// The commit before; `None` for a ref that is new.
-    pub(super) before: Option<&'a Sha>,
-    pub(super) after: &'a Sha,
-    pub(super) forced: bool,
-    /// Login and mail address.
-    pub(super) pusher: (&'a str, &'a str),
-    pub(super) commits: &'a [PushedCommit],
-}
-
-const ZERO: &str = "0000000000000000000000000000000000000000";
-
-pub(super) fn push_body(push: &PushedRef<'_>) -> Vec<u8> {
+pub(super) fn push_json(push: &PushedRef<'_>) -> Value {
     let now = SystemClock.now().to_string();
     let (login, address) = push.pusher;
-    let web = format!("https://{}", push.repository);
+    let web = push.web();
     let commits: Vec<Value> = push.commits.iter().map(|commit| commit_json(commit, &web, login, address, &now)).collect();
     let before = push.before.map_or(ZERO, Sha::as_str);
-    let body = json!({
+    json!({
         "ref": push.reference,
         "before": before,
         "after": push.after,
@@ -50,8 +31,7 @@ pub(super) fn push_body(push: &PushedRef<'_>) -> Vec<u8> {
         "compare": format!("{web}/compare/{}...{}", &before[..12], &push.after.as_str()[..12]),
         "commits": commits,
         "head_commit": commits.last(),
-    });
-    body.to_string().into_bytes()
+    })
 }
 
 fn commit_json(commit: &PushedCommit, web: &str, login: &str, address: &str, now: &str) -> Value {
