@@ -12,10 +12,14 @@ use std::task::{Context, Poll};
 
 use hookspool_common::config::Listen;
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Owner and group may connect to a unix socket: the web server is put into the receiver's group.
 const UNIX_SOCKET_MODE: u32 = 0o660;
+
+/// Connections that the kernel keeps until they are accepted. Over it, it makes a client try again after a second, so a
+/// flood must not fill it; systemd's sockets have as many, and so has a unix socket here.
+const MAX_PENDING: u32 = 4096;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +92,10 @@ fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Listener>, Listen
 fn bind(listen: &Listen) -> io::Result<Listener> {
     match listen {
         Listen::Tcp(address) => {
-            let socket = std::net::TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            TcpListener::from_std(socket).map(Listener::Tcp)
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(*address)?;
+            socket.listen(MAX_PENDING).map(Listener::Tcp)
         }
         Listen::Unix(path) => {
             remove_stale(path)?;
