@@ -4,9 +4,11 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hookspool_tests::nginx::Nginx;
+use hookspool_tests::programs::{program, workspace};
 use hookspool_tests::receiver::{Installation, Post, RunningReceiver};
 
 const FORGE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
@@ -35,6 +37,24 @@ fn started(way: Way) -> Option<(Installation, RunningReceiver, Nginx)> {
     let receiver = installation.start().unwrap();
     let nginx = Nginx::start(receiver.address())?;
     Some((installation, receiver, nginx))
+}
+
+#[test]
+fn the_example_for_nginx_proxy_is_a_compose_file_whose_command_the_receiver_knows() {
+    let file = workspace().join("docs/examples/nginx-proxy.compose.yml");
+    let Ok(output) = Command::new("docker-compose").arg("-f").arg(&file).arg("config").output() else {
+        println!("SKIPPED: docker-compose is not installed");
+        return;
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["VIRTUAL_HOST: ci.example.org", "VIRTUAL_PORT: '8071'", "VIRTUAL_PATH: /hooks/", "- hookspool-receiver"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    // A command line that is wrong is 2; a configuration that is not there is 4.
+    let mut receiver = Command::new(program("hookspool-receiver"));
+    let status = receiver.args(["--log-format", "json", "--config", "/nonexistent/hookspool.toml"]).output().unwrap().status;
+    assert!(shown.contains("- --log-format\n    - json") && status.code() == Some(4), "{status}");
 }
 
 /// A signed push that is filled up with spaces.

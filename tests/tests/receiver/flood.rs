@@ -14,6 +14,9 @@ use crate::skipped;
 /// The bound that README.md states, in MiB.
 const BOUND_MIB: u64 = 192;
 
+/// The bound for whoever has the secret, and sends a body that is made to take much when it is read.
+const SIGNED_BOUND_MIB: u64 = 512;
+
 /// The receiver's places.
 const PLACES: usize = 512;
 
@@ -201,4 +204,20 @@ fn memory_stays_under_its_bound_when_everything_is_full_at_once() {
     let peak = receiver.peak_mib().unwrap();
     println!("with everything full at once the receiver had {peak} MiB at most");
     assert!(peak < BOUND_MIB, "{peak} MiB");
+}
+
+#[test]
+fn a_signed_body_that_is_a_list_of_millions_takes_no_more_than_readme_says() {
+    let installation = Installation::new().unwrap();
+    let receiver = installation.start().unwrap();
+    let small = String::from_utf8(Post::push("master", 1).body().to_vec()).unwrap();
+    // An empty path is the shortest text that is kept until the whole body was read.
+    let paths = r#""","#.repeat(8 * 1024 * 1024);
+    let commit = format!(r#"{{"id":"{}","message":"","added":[{paths}""],"modified":[],"removed":[]}}"#, "1".repeat(40));
+    let body = small.replacen('{', &format!(r#"{{"commits":[{commit}],"#), 1);
+    let answer = receiver.post(&Post::signed("push", "millions", body)).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let peak = receiver.peak_mib().unwrap();
+    println!("reading a list of eight million texts, the receiver had {peak} MiB at most");
+    assert!(peak < SIGNED_BOUND_MIB, "{peak} MiB");
 }
