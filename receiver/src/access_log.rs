@@ -8,7 +8,7 @@ use hyper::Method;
 use crate::client::Client;
 use crate::reply::{CUT_OFF, Reply};
 
-/// Most characters of a path in the log; a head may have 64 KiB.
+/// Most characters of a path in the log; a head may have 16 KiB.
 const SHOWN_PATH_CHARS: usize = 200;
 
 /// What is known of a request before and while it is answered.

@@ -1,6 +1,7 @@
 //! One request, from its head to its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hookspool_common::clock::Clock;
@@ -17,6 +18,8 @@ use crate::body::{BodyError, BodyRoom};
 use crate::client::{Client, Peer};
 use crate::live::{InForce, Live};
 use crate::metrics::Metrics;
+use crate::places::{Phase, Place};
+use crate::refusals::Refusals;
 use crate::reply::Reply;
 use crate::routing::Route;
 use crate::sources::Source;
@@ -36,33 +39,74 @@ pub(crate) struct Intake {
     pub(crate) writer: Writer,
     pub(crate) room: BodyRoom,
     pub(crate) compressor: Compressor,
+    pub(crate) refusals: Refusals,
 }
 
 impl Intake {
-    /// Answers `request`, and writes its line to the log.
-    pub(crate) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Result<Response<Full<Bytes>>, CutOff>
+    /// Answers `request` of the connection that has this place, and writes its line to the log.
+    pub(crate) async fn answer<B>(&self, request: Request<B>, peer: Peer, place: &Place) -> Result<Response<Full<Bytes>>, CutOff>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
+        place.enter(Phase::Answer);
         // Taken once: a request ends with what it began with, whatever is reloaded meanwhile.
         let live = self.in_force.now();
-        let client = Client::of(peer, &head.headers, &live.config.receiver.trusted_proxies);
+        let client = Client::of(peer, &head.headers, &live.config.receiver);
         let mut line = AccessLine::start(client, &head.method, head.uri.path());
         let reply = match Route::of(&live.sources, &head.method, head.uri.path()) {
             Route::Health => Ok(Reply::Alive),
             Route::Ready => Ok(if self.writer.is_ready().await { Reply::Ready } else { Reply::Unavailable }),
             Route::Source(source) => {
                 line.source = Some(source.config.name.clone());
-                let headers = looked_at(source, &head.headers, head.uri.path());
-                self.take(&live, source, headers, body, &mut line).await
+                match self.why_not(source, client) {
+                    Some(refusal) => Ok(refusal),
+                    None => {
+                        let headers = looked_at(source, &head.headers, head.uri.path());
+                        self.take(&live, source, headers, body, &mut line, place).await
+                    }
+                }
             }
+            _ if self.must_wait(client) => Ok(Reply::TooMany),
             Route::WrongMethod(methods) => Ok(Reply::WrongMethod(methods)),
             Route::Unknown => Ok(Reply::NotFound),
         };
+        self.remember(client, reply.as_ref().ok());
         self.metrics.answered(line.source.as_ref(), reply.as_ref().ok());
         line.write(reply.as_ref().ok());
+        place.enter(Phase::Head);
         reply.map(|reply| reply.response())
+    }
+
+    /// A connection of `peer` sent what never became a request.
+    pub(crate) fn no_request(&self, peer: Peer) {
+        self.remember(Client::of(peer, &HeaderMap::new(), &self.in_force.now().config.receiver), None);
+    }
+
+    /// Why nothing of `client`'s is taken for `source`. Whom the source lists is never limited.
+    fn why_not(&self, source: &Source, client: Client) -> Option<Reply> {
+        if source.lists(client) {
+            return None;
+        }
+        if self.must_wait(client) {
+            return Some(Reply::TooMany);
+        }
+        (!source.is_open()).then_some(Reply::Forbidden)
+    }
+
+    /// Whether `client` was refused too often. A proxy is not: its budget would be that of everybody behind it.
+    fn must_wait(&self, client: Client) -> bool {
+        matches!(client, Client::Address(address) if self.refusals.must_wait(address, Instant::now()))
+    }
+
+    /// Remembers what became of a request of `client`; without a reply, it was cut off.
+    fn remember(&self, client: Client, reply: Option<&Reply>) {
+        let Client::Address(address) = client else { return };
+        match reply {
+            Some(reply) if reply.delivery().is_some() => self.refusals.accepted(address, Instant::now()),
+            Some(reply) if !reply.is_refusal() => {}
+            _ => self.refusals.refused(address, Instant::now()),
+        }
     }
 
     /// Takes a delivery: body, signature, verdict, disk, and only then the answer.
@@ -73,6 +117,7 @@ impl Intake {
         headers: Headers,
         body: B,
         line: &mut AccessLine,
+        place: &Place,
     ) -> Result<Reply, CutOff>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -81,7 +126,10 @@ impl Intake {
         if !claims_to_be_signed(source, &headers) {
             return Ok(Reply::Unauthorized);
         }
-        let body = match self.room.read(body).await {
+        place.enter(Phase::Body);
+        let body = self.room.read(body).await;
+        place.enter(Phase::Answer);
+        let body = match body {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return Ok(Reply::TooLarge),
             Err(BodyError::TooSlow) => return Ok(Reply::TooSlow),

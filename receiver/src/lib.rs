@@ -11,9 +11,11 @@ mod live; // the configuration and the secrets that are in force
 mod reload; // reading them anew at SIGHUP
 mod listeners; // sockets that were passed or bound
 mod server; // connections: how many, how long, and how they end
+mod places; // how many connections, and which of them gives way
 mod lingering; // closing without throwing the answer away
 mod client; // who sent a request, as far as proxies can be believed
 mod intake; // one request, from its head to its answer
+mod refusals; // how often a client may be refused
 mod routing; // which path and method mean what
 mod sources; // paths, providers and secrets
 mod body; // bytes, within limits of size, time and memory

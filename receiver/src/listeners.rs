@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hookspool_common::config::{Listen, Receiver};
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 /// Owner and group may connect to a unix socket: the web server is put into the receiver's group.
@@ -27,6 +27,10 @@ const METRICS_NAME: &str = "metrics";
 
 /// How long to wait when no connection can be accepted, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel keeps until they are accepted. Over it, it makes a client try again after a second, so a
+/// flood must not fill it; systemd's sockets have as many, and so has a unix socket here.
+const MAX_PENDING: u32 = 4096;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -149,9 +153,10 @@ fn bind(key: &'static str, listen: &Listen) -> Result<Listener, ListenError> {
 fn bind_to(listen: &Listen) -> io::Result<Listener> {
     match listen {
         Listen::Tcp(address) => {
-            let socket = std::net::TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            TcpListener::from_std(socket).map(Listener::Tcp)
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(*address)?;
+            socket.listen(MAX_PENDING).map(Listener::Tcp)
         }
         Listen::Unix(path) => {
             remove_stale(path)?;

@@ -28,8 +28,10 @@ use spool::SpoolState;
 const TAKEN: [&str; 4] = ["accepted", "ignored", "pong", "duplicate"];
 
 /// Why requests were refused.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 12] = [
     "unauthorized",
+    "forbidden",
+    "too_many",
     "not_found",
     "method_not_allowed",
     "too_slow",

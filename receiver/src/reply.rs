@@ -15,6 +15,9 @@ const RETRY_BUSY: &str = "5";
 /// The word for a request that broke off before there was anything to answer.
 pub(crate) const CUT_OFF: &str = "cut_off";
 
+/// When a client that was refused too often is forgiven everything, in seconds.
+const RETRY_TOO_MANY: &str = "60";
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
@@ -32,6 +35,10 @@ pub(crate) enum Reply {
     Duplicate { delivery: DeliveryId },
     /// The signature is absent or wrong. The same for every such case.
     Unauthorized,
+    /// The source takes nothing from where the client is.
+    Forbidden,
+    /// The client was refused too often; the request was not looked at.
+    TooMany,
     /// No such path.
     NotFound,
     /// The path has these methods.
@@ -69,6 +76,8 @@ impl Reply {
             Self::Alive | Self::Ready | Self::Ignored { .. } | Self::Pong { .. } | Self::Duplicate { .. } => StatusCode::OK,
             Self::Accepted { .. } => StatusCode::ACCEPTED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -89,6 +98,8 @@ impl Reply {
             Self::Pong { .. } => "pong",
             Self::Duplicate { .. } => "duplicate",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooMany => "too_many",
             Self::NotFound => "not_found",
             Self::WrongMethod(_) => "method_not_allowed",
             Self::TooSlow => "too_slow",
@@ -111,6 +122,11 @@ impl Reply {
         }
     }
 
+    /// Whether it is held against the client: it asked for what it cannot have. The receiver's own failures are not.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status().is_client_error() && *self != Self::TooMany
+    }
+
     fn reason(&self) -> Option<&str> {
         match self {
             Self::Ignored { reason, .. } | Self::Malformed { reason } => Some(reason),
@@ -124,16 +140,20 @@ impl Reply {
         if let Self::Accepted { jobs, .. } = self { Some(jobs) } else { None }
     }
 
-    /// The header that this answer has beside the content type.
+    /// The header that this answer has beside the content type and the connection's end.
     const fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::WrongMethod(methods) => Some((ALLOW, HeaderValue::from_static(methods))),
             Self::Unavailable => Some((RETRY_AFTER, HeaderValue::from_static(RETRY_UNAVAILABLE))),
             Self::Busy => Some((RETRY_AFTER, HeaderValue::from_static(RETRY_BUSY))),
-            // What is left of the body is not read, so no other request can follow it.
-            Self::TooLarge | Self::TooSlow => Some((CONNECTION, HeaderValue::from_static("close"))),
+            Self::TooMany => Some((RETRY_AFTER, HeaderValue::from_static(RETRY_TOO_MANY))),
             _ => None,
         }
+    }
+
+    /// Whether what is left of the body is not read, so that no other request can follow it.
+    const fn ends_connection(&self) -> bool {
+        matches!(self, Self::TooLarge | Self::TooSlow | Self::Forbidden | Self::TooMany)
     }
 
     /// The whole response.
@@ -146,6 +166,9 @@ impl Reply {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
+        }
+        if self.ends_connection() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -191,6 +214,8 @@ mod tests {
         let plain = |status: u16, word: &str| (status, String::new(), format!(r#"{{"status":"{word}"}}"#));
         let with = |status: u16, header: &str, word: &str| (status, header.to_owned(), format!(r#"{{"status":"{word}"}}"#));
         assert_eq!(shown(Reply::Unauthorized).await, plain(401, "unauthorized"));
+        assert_eq!(shown(Reply::Forbidden).await, with(403, "connection: close", "forbidden"));
+        assert_eq!(shown(Reply::TooMany).await, with(429, "retry-after: 60, connection: close", "too_many"));
         assert_eq!(shown(Reply::NotFound).await, plain(404, "not_found"));
         assert_eq!(shown(Reply::WrongMethod("POST")).await, with(405, "allow: POST", "method_not_allowed"));
         assert_eq!(shown(Reply::TooSlow).await, with(408, "connection: close", "too_slow"));

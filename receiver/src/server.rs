@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookspool_common::clock::Clock;
 use hookspool_common::inbox::Inbox;
@@ -12,7 +12,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::body::BodyRoom;
@@ -22,17 +21,17 @@ use crate::lingering::Lingering;
 use crate::listeners::{Connection, Listener, accept};
 use crate::live::InForce;
 use crate::metrics::Metrics;
+use crate::places::{MAX_CONNECTIONS, Place, Places};
+use crate::refusals::Refusals;
 use crate::verdict::Compressor;
 use crate::writer::Writer;
-
-/// Connections at once; over it, new ones wait in the kernel. A forge has a few, and each costs memory.
-const MAX_CONNECTIONS: usize = 512;
 
 /// How long a request's head may take, and how long a connection may wait for its next request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// Largest head of a request, in bytes; a forge's has two thousand.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Largest head of a request, and most that is read ahead of a body, in bytes. A forge's head has two thousand, nginx
+/// passes on no line over 8 KiB, and every connection may have this much in memory twice.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// How long requests in flight may take to end once the receiver is to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -60,17 +59,18 @@ pub(crate) async fn serve(
     let spool = in_force.now().config.paths.spool.clone();
     let (writer, mut writer_end) = Writer::start(inbox, spool).map_err(ServeError::Start)?;
     let compressor = Compressor::new().map_err(ServeError::Start)?;
-    let intake = Arc::new(Intake { in_force, metrics, clock, writer, room: BodyRoom::new(), compressor });
+    let (room, refusals) = (BodyRoom::new(), Refusals::new(Instant::now()));
+    let intake = Arc::new(Intake { in_force, metrics, clock, writer, room, compressor, refusals });
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             _ = &mut writer_end => return Err(ServeError::WriterDied),
-            (connection, slot) = next_connection(&listeners, &slots) => {
-                tokio::spawn(serve_connection(connection, Arc::clone(&intake), graceful.watcher(), slot));
+            (connection, place) = next_connection(&listeners, &places) => {
+                place.spawn(|place| serve_connection(connection, Arc::clone(&intake), graceful.watcher(), place));
             }
         }
     }
@@ -86,37 +86,43 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// The next connection of any listener, once there is a slot for it.
-async fn next_connection(listeners: &[Listener], slots: &Arc<Semaphore>) -> (Connection, Option<OwnedSemaphorePermit>) {
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
-    (accept(listeners).await, slot)
+/// The next connection of any listener, and a place for it.
+async fn next_connection(listeners: &[Listener], places: &Arc<Places>) -> (Connection, Place) {
+    let connection = accept(listeners).await;
+    (connection, places.take().await)
 }
 
-async fn serve_connection(connection: Connection, intake: Arc<Intake>, watcher: Watcher, _slot: Option<OwnedSemaphorePermit>) {
+async fn serve_connection(connection: Connection, intake: Arc<Intake>, watcher: Watcher, place: Place) {
     let _counted = intake.metrics.connection();
     match connection {
         Connection::Tcp(stream, address) => {
             // Answers are small and whole; waiting to fill a packet would only delay them.
             let _ = stream.set_nodelay(true);
-            serve_stream(stream, Peer::Tcp(address.ip()), intake, watcher).await;
+            serve_stream(stream, Peer::Tcp(address.ip()), intake, watcher, place).await;
         }
-        Connection::Unix(stream) => serve_stream(stream, Peer::Unix, intake, watcher).await,
+        Connection::Unix(stream) => serve_stream(stream, Peer::Unix, intake, watcher, place).await,
     }
 }
 
-async fn serve_stream<S>(stream: S, peer: Peer, intake: Arc<Intake>, watcher: Watcher)
+async fn serve_stream<S>(stream: S, peer: Peer, intake: Arc<Intake>, watcher: Watcher, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let intake = Arc::clone(&intake);
-        async move { intake.answer(request, peer).await }
+    let held = Arc::new((intake, place));
+    let service = service_fn(|request| {
+        let held = Arc::clone(&held);
+        async move { held.0.answer(request, peer, &held.1).await }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD_BYTES);
     let connection = http.serve_connection(TokioIo::new(Lingering::new(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
+        let (intake, place) = &*held;
+        // One that waits for its next request in vain has done nothing wrong; one that never got to its first has.
+        if error.is_parse() || error.is_incomplete_message() || (error.is_timeout() && !place.was_asked()) {
+            intake.no_request(peer);
+        }
     }
 }
 

@@ -3,12 +3,27 @@
 use hookspool_common::config::{self, Config};
 use hookspool_common::secrets::{Secret, SecretError, SecretStore};
 
+use crate::client::Client;
+
 /// One source.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) config: config::Source,
     /// Any of them may sign: there are several while one is being replaced.
     pub(crate) secrets: Vec<Secret>,
+}
+
+impl Source {
+    /// Whether it takes deliveries from everywhere.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.config.allow_from.is_none()
+    }
+
+    /// Whether the configuration lists the client's network. Who cannot be known is in no list.
+    pub(crate) fn lists(&self, client: Client) -> bool {
+        let listed = |address| self.config.allow_from.iter().flatten().any(|network| network.contains(address));
+        client.address().is_some_and(listed)
+    }
 }
 
 /// Every source.

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the real programs, and the real servers around them.
 pub mod exim; // a real mail server
+pub mod nginx; // a real web server with TLS
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped
 pub mod server; // a whole server: forge, receiver, worker

@@ -4,6 +4,7 @@ mod wire; // raw HTTP, so that a test can send what no well-behaved client would
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,15 @@ impl Installation {
              [[source]]\nname = \"github\"\nprovider = \"github\"\npath = \"{SOURCE_PATH}\"\nsecret = \"webhook\"\n"
         );
         Ok(fs::write(self.config(), text)?)
+    }
+
+    /// Adds lines to the source.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn add_to_source(&self, lines: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config())?;
+        Ok(fs::write(self.config(), format!("{text}{lines}\n"))?)
     }
 
     /// Writes `repositories/NAME.toml`.
@@ -277,6 +287,24 @@ impl RunningReceiver {
     /// What the system says.
     pub fn connect(&self) -> io::Result<Connection> {
         Connection::open(&self.listening)
+    }
+
+    /// A new connection to it from one of this machine's own addresses.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn connect_from(&self, source: Ipv4Addr) -> io::Result<Connection> {
+        Connection::open_from(source, &self.listening)
+    }
+
+    /// The most memory that it ever had, in MiB (`VmHWM`, proc_pid_status(5)).
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn peak_mib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
     }
 
     /// Sends one request on a connection of its own.

@@ -24,7 +24,7 @@ pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew
 pub use mail::{Mail, MailAddress, SmtpSecurity, Transport};
 pub use main_file::{Paths, Worker};
 pub use problem::{Problem, Problems};
-pub use receiver::Receiver;
+pub use receiver::{ProxyHeader, Receiver};
 pub use repository_file::Repository;
 pub use source::Source;
 pub use source_path::SourcePath;

@@ -1,5 +1,6 @@
 //! `[[source]]`: the paths that forges post to.
 
+use super::address::Network;
 use super::generic;
 use super::problem::{Report, suggestion};
 use super::source_path::SourcePath;
@@ -18,6 +19,8 @@ pub struct Source {
     pub path: SourcePath,
     /// The names of its secrets, any of which may sign.
     pub secrets: Vec<SecretName>,
+    /// Where its deliveries may come from; `None`: from everywhere.
+    pub allow_from: Option<Vec<Network>>,
 }
 
 /// Every source that could be read, and the names of all, also of those with errors.
@@ -41,12 +44,23 @@ pub(super) fn read_all(top: &mut Table<'_, '_>, report: &mut Report) -> (Vec<Sou
         }
         let secrets = table.texts("secret", report).unwrap_or_default();
         let secrets: Vec<SecretName> = secrets.iter().filter_map(|text| table.parse_text(text, report)).collect();
+        let allow_from = read_allow_from(&mut table, report);
         table.finish(report);
         if let (Some(name), Some(dialect), Some(path)) = (name, dialect, path) {
-            sources.push(Source { name, dialect, path, secrets });
+            sources.push(Source { name, dialect, path, secrets, allow_from });
         }
     }
     (sources, names)
+}
+
+fn read_allow_from(table: &mut Table<'_, '_>, report: &mut Report) -> Option<Vec<Network>> {
+    let value = table.get("allow_from")?;
+    let texts = table.texts_of("allow_from", value, report)?;
+    if texts.is_empty() {
+        let help = Some("leave `allow_from` out to take deliveries from everywhere".to_owned());
+        table.wrong(value.span(), "`allow_from` lists no network, so no delivery could ever come in", help, report);
+    }
+    Some(texts.iter().filter_map(|text| table.parse_text(text, report)).collect())
 }
 
 fn read_name(table: &mut Table<'_, '_>, taken: &[SourceName], report: &mut Report) -> Option<SourceName> {

@@ -153,6 +153,26 @@ fn syntax_errors_have_their_place() {
 }
 
 #[test]
+fn a_source_may_name_the_networks_that_it_takes_deliveries_from() {
+    let with = |allow: &str| MAIN.replace("secret = [\"github-webhook\"]", &format!("secret = \"x\"\nallow_from = {allow}"));
+    assert_eq!(load(MAIN, &[]).1.unwrap().sources[0].allow_from, None);
+    let config = load(&with(r#"["192.30.252.0/22", "2a0a:a440::/29"]"#), &[]).1.unwrap();
+    let networks = ["192.30.252.0/22", "2a0a:a440::/29"].map(|network| network.parse().unwrap());
+    assert_eq!(config.sources[0].allow_from.as_deref(), Some(&networks[..]));
+    insta::assert_snapshot!(problems(&with(r#"["192.30.252.0/33", "github.com"]"#), &[]));
+    assert!(problems(&with("[]"), &[]).contains("/hookspool.toml:16:14: `allow_from` lists no network"));
+    assert!(problems(&with("4"), &[]).contains("`allow_from` must be"));
+}
+
+#[test]
+fn proxies_are_believed_in_one_header() {
+    let with = |header: &str| MAIN.replace("trusted_proxies", &format!("proxy_header = \"{header}\"\ntrusted_proxies"));
+    assert_eq!(load(MAIN, &[]).1.unwrap().receiver.proxy_header, ProxyHeader::XForwardedFor);
+    assert_eq!(load(&with("Forwarded"), &[]).1.unwrap().receiver.proxy_header, ProxyHeader::Forwarded);
+    assert!(problems(&with("X-Real-IP"), &[]).contains("\"X-Real-IP\" is not a header that names clients"));
+}
+
+#[test]
 fn mail_needs_a_safe_way_to_log_in() {
     let with = |smtp: &str| problems(&MAIN.replace("smtp://localhost:25", smtp), &[]);
     assert!(with("smtp+starttls://ci@mail.example.org").contains("has no password"));

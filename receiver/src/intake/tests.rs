@@ -10,6 +10,7 @@ use hyper::body::Frame;
 
 use super::*;
 use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, secrets, told_inbox};
+use crate::places::Places;
 use crate::sources::Sources;
 
 /// A body that must not be read.
@@ -39,17 +40,23 @@ fn tried() -> Tried {
     let sources = Sources::with_secrets(&config, &secrets());
     let in_force = in_force(config, sources);
     let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
-    let intake = Intake { in_force, metrics, clock: Box::new(StandingClock(7)), writer, room, compressor };
+    let refusals = Refusals::new(Instant::now());
+    let intake = Intake { in_force, metrics, clock: Box::new(StandingClock(7)), writer, room, compressor, refusals };
     Tried { intake, batches, orders, _folder: folder }
 }
 
 impl Tried {
+    async fn answer<B: Body<Data = Bytes> + Unpin>(&self, request: Request<B>, peer: Peer) -> Response<Full<Bytes>> {
+        let place = Places::new(1).take().await;
+        self.intake.answer(request, peer, &place).await.unwrap()
+    }
+
     async fn post<B: Body<Data = Bytes> + Unpin>(&self, headers: &Headers, body: B) -> (u16, String) {
         let mut request = Request::post(SOURCE_PATH);
         for (name, value) in headers.iter() {
             request = request.header(name, value);
         }
-        let response = self.intake.answer(request.body(body).unwrap(), Peer::Unix).await.unwrap();
+        let response = self.answer(request.body(body).unwrap(), Peer::Unix).await;
         let status = response.status().as_u16();
         (status, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
     }
@@ -107,7 +114,7 @@ async fn an_inbox_that_takes_no_writes_is_not_ready_but_alive() {
     let tried = tried();
     tried.orders.send(Told::Refuse).unwrap();
     let get = |path: &str| Request::get(path).body(Full::<Bytes>::default()).unwrap();
-    assert_eq!(tried.intake.answer(get("/ready"), Peer::Unix).await.unwrap().status(), 503);
-    assert_eq!(tried.intake.answer(get("/health"), Peer::Unix).await.unwrap().status(), 200);
-    assert_eq!(tried.intake.answer(get("/elsewhere"), Peer::Unix).await.unwrap().status(), 404);
+    assert_eq!(tried.answer(get("/ready"), Peer::Unix).await.status(), 503);
+    assert_eq!(tried.answer(get("/health"), Peer::Unix).await.status(), 200);
+    assert_eq!(tried.answer(get("/elsewhere"), Peer::Unix).await.status(), 404);
 }

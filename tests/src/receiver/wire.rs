@@ -1,13 +1,14 @@
 //! Raw HTTP/1.1 over a socket: requests as bytes, and answers taken apart.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::secrets::Secret;
+use socket2::{Domain, Socket, Type};
 
 use super::{DEADLINE, SOURCE_PATH, secret};
 
@@ -52,6 +53,17 @@ impl Post {
     pub fn header(&self, name: &str) -> Option<String> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// All headers but the host and the length.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// Without the header `name`.
@@ -171,6 +183,20 @@ impl Connection {
             }
         };
         Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Connects to `IP:PORT` from one of this machine's own addresses; all of 127.0.0.0/8 is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_from(source: Ipv4Addr, address: &str) -> io::Result<Self> {
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        socket.connect(&address.into())?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(Stream::Tcp(socket.into())) })
     }
 
     /// Sends bytes as they are.

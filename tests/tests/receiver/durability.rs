@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use rusqlite::Connection;
 
-use crate::skipped;
+use crate::{noise, skipped};
 
 /// The ids in the inbox, with the forge's ids.
 fn stored(installation: &Installation) -> BTreeMap<String, String> {
@@ -135,18 +135,6 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = umount(&self.0);
     }
-}
-
-/// Text that does not compress to much less, from a small generator (xorshift64).
-fn noise(seed: u64, bytes: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut digit = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'!' + u8::try_from((state >> 32) % 90).unwrap())
-    };
-    (0..bytes).map(|_| digit()).filter(|digit| !['"', '\\'].contains(digit)).collect()
 }
 
 fn large_push(number: u64) -> Post {

@@ -3,7 +3,7 @@
 use std::io;
 
 use hookspool_common::record::Answer;
-use hookspool_tests::receiver::{Installation, Post, RunningReceiver, until};
+use hookspool_tests::receiver::{Installation, Post, RunningReceiver};
 
 fn started() -> (Installation, RunningReceiver) {
     let installation = Installation::new().unwrap();
@@ -125,27 +125,4 @@ fn line_breaks_from_outside_do_not_make_lines_in_the_log() {
     let log = installation.log().unwrap();
     let line = log.lines().find(|line| line.contains("status=202")).unwrap();
     assert!(line.contains(r"one\tstatus=200 \u{85}two"), "{line}");
-}
-
-#[test]
-fn over_the_limit_of_connections_the_next_waits_for_one_to_end() {
-    let (_installation, receiver) = started();
-    let ask = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
-    let descriptors = || Ok(std::fs::read_dir(format!("/proc/{}/fd", receiver.pid()))?.count());
-    let mut open: Vec<_> = (0..512).map(|_| receiver.connect().unwrap()).collect();
-    for connection in &mut open {
-        connection.send(ask).unwrap();
-        assert_eq!(connection.answer().unwrap().status, 200);
-    }
-    let full: usize = descriptors().map_err(|error: io::Error| error).unwrap();
-    let mut next = receiver.connect().unwrap();
-    next.send(ask).unwrap();
-    // Had it taken one more, it would have by the time it answers what came later.
-    open[0].send(ask).unwrap();
-    assert_eq!(open[0].answer().unwrap().status, 200);
-    assert_eq!(descriptors().map_err(|error: io::Error| error).unwrap(), full);
-    open.pop();
-    assert_eq!(next.answer().unwrap().status, 200);
-    drop(open);
-    until("descriptors are given back", || Ok((descriptors()? < full - 500).then_some(()))).unwrap();
 }
