@@ -13,6 +13,7 @@ mod moved; // a repository with another name
 use serde::de::IgnoredAny;
 
 use self::wire::about;
+use super::content_type::{FORM, JSON};
 use super::reading::{check_json, nothing, parse, reading};
 use super::{Forge, Malformed, Reading, Sent, hub_signature};
 use crate::clock::Instant;
@@ -23,6 +24,7 @@ use crate::signature::{Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "github",
+    content_types: &[JSON, FORM],
     id_headers: &[ID_HEADER],
     signature_headers: &[SIGNATURE_HEADER],
     kept_headers: &["content-type", "user-agent", EVENT_HEADER, ID_HEADER, "x-github-hook-id"],
