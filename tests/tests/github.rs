@@ -32,6 +32,11 @@ when = [{ event = "deployment", environment = "production", action = "created" }
 build = "git rev-parse HEAD >$OUT/production.sha"
 
 [[job]]
+name = "retest"
+when = [{ event = "check", action = "rerequested", name = "tests" }]
+build = "git rev-parse HEAD >$OUT/retest.sha"
+
+[[job]]
 name = "queue"
 when = [{ event = "push", branch = "gh-readonly-queue/**" }]
 build = "git rev-parse HEAD >$OUT/queue.sha; echo once >>$OUT/queue.count"
@@ -158,6 +163,24 @@ fn a_workflow_that_succeeded_runs_the_job_at_its_commit_and_a_forks_does_not() {
     assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
     assert_eq!(server.written("after-ci.sha"), Some(sha));
     assert_eq!(variable(&server.written("after-ci.env").unwrap(), "HOOKSPOOL_BRANCH").as_deref(), Some("master"));
+}
+
+#[test]
+fn a_check_that_is_asked_for_again_runs_at_its_commit_if_the_branch_has_it() {
+    let server = Server::new(JOBS);
+    let sha = server.laptop.push_commit("topic", "To be tested again");
+    let asked = |sha: &str, branch: &str| {
+        let suite = json!({ "head_branch": branch, "pull_requests": [] });
+        let run =
+            json!({ "name": "tests", "head_sha": sha, "status": "completed", "conclusion": "failure", "check_suite": suite });
+        Delivery::new("check_run", json!({ "action": "rerequested", "check_run": run }))
+    };
+    server.deliver_and_settle(&asked(&sha, "topic"));
+    assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
+    assert_eq!(server.written("retest.sha"), Some(sha.clone()));
+    server.deliver_and_settle(&asked(&sha, "master"));
+    let (state, reason) = server.outcome(2);
+    assert!(state == "refused" && reason.contains("is not on refs/heads/master"), "{state} {reason}");
 }
 
 #[test]
