@@ -131,7 +131,9 @@ impl Reply {
         match self {
             Self::Ignored { reason, .. } | Self::Malformed { reason } => Some(reason),
             Self::TooLarge => Some("a body has at most 25 MiB"),
-            Self::WrongType => Some("the content type is application/json; choose it where the webhook is set up"),
+            Self::WrongType => {
+                Some("the content type is none that this source sends; choose application/json where the webhook is set up")
+            }
             _ => None,
         }
     }

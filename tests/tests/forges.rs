@@ -98,6 +98,76 @@ fn every_recorded_push_and_tag_is_accepted_by_a_signature_alone() {
     }
 }
 
+/// A push as GitHub, Gitea, Forgejo and Gogs send it; `number` makes it another one.
+fn a_push(number: u8) -> String {
+    json!({
+        "ref": "refs/heads/ümläut+more&so=on", "after": format!("{number:040x}"),
+        "repository": { "full_name": "octo/shop", "clone_url": "https://git.example.org/octo/shop.git" },
+    })
+    .to_string()
+}
+
+/// `body` in a form, every byte escaped.
+fn form(body: &str) -> String {
+    format!("payload={}", body.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>())
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[test]
+fn a_form_is_signed_as_it_came_by_github_and_within_by_gitea_forgejo_and_gogs() {
+    let hosts = ["git.example.org/octo/shop".to_owned()];
+    for (provider, signs_what_is_within) in [(Provider::Github, false), (Provider::Gitea, true), (Provider::Forgejo, true)] {
+        let (installation, receiver) = receiver_for(provider, &hosts);
+        let post = |id: &str, signed: String, sent: String| {
+            let post = Post::signed_by(provider, "push", id, signed).with("content-type", FORM).with_body(sent);
+            receiver.post(&post).unwrap()
+        };
+        let (json, form) = (a_push(1), form(&a_push(1)));
+        let (right, wrong) = if signs_what_is_within { (&json, &form) } else { (&form, &json) };
+        let name = provider.as_str();
+        assert_eq!(post("1", wrong.clone(), form.clone()).status, 401, "{name}");
+        assert_eq!(post("1", right.clone(), form.replace("%75", "%76")).status, 401, "{name}");
+        let answer = post("1", right.clone(), form.clone());
+        assert_eq!((answer.status, answer.text("status").as_str()), (202, "accepted"), "{name}: {}", answer.body);
+        let record = installation.records().unwrap().pop().unwrap();
+        assert_eq!(record.proposals[0].event.branch.as_deref(), Some("ümläut+more&so=on"), "{name}");
+        // The same bytes, signed as before, are the same delivery, in a form or not.
+        if signs_what_is_within {
+            let answer = receiver.post(&Post::signed_by(provider, "push", "2", json)).unwrap();
+            assert_eq!(answer.text("status"), "duplicate", "{name}");
+        }
+    }
+}
+
+#[test]
+fn gogs_is_understood_as_gitea_in_a_form_too() {
+    let (_installation, receiver) = receiver_for(Provider::Gitea, &["git.example.org/octo/shop".to_owned()]);
+    let signed = Post::signed_by(Provider::Gitea, "push", "1", a_push(1)).with("content-type", FORM).with_body(form(&a_push(1)));
+    let signature = signed.header("x-gitea-signature").unwrap();
+    let others = ["gitea", "forgejo"].map(|forge| ["event", "delivery", "signature"].map(|part| format!("x-{forge}-{part}")));
+    let gogs = others.as_flattened().iter().fold(signed, |post, header| post.without(header));
+    let gogs = gogs.and("x-gogs-event", "push").and("x-gogs-delivery", "1");
+    let answer = receiver.post(&gogs.clone().and("x-gogs-signature", signature)).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(receiver.post(&gogs.and("x-gogs-signature", "00".repeat(32))).unwrap().status, 401);
+}
+
+fn takes_forms(provider: Provider) -> bool {
+    Dialect::Forge(provider).takes(Some(FORM), b"payload=")
+}
+
+#[test]
+fn a_forge_that_sends_no_forms_is_not_sent_one() {
+    for (provider, push, _) in FORGES.into_iter().filter(|(provider, ..)| !takes_forms(*provider)) {
+        let (installation, receiver) = receiver_for(provider, &[]);
+        let answer = receiver.post(&Post::signed_by(provider, push, "1", form("{}")).with("content-type", FORM)).unwrap();
+        assert_eq!((answer.status, answer.text("status").as_str()), (415, "wrong_type"), "{}", provider.as_str());
+        assert!(installation.records().unwrap().is_empty());
+    }
+    assert_eq!(FORGES.into_iter().filter(|(provider, ..)| takes_forms(*provider)).count(), 3);
+}
+
 #[test]
 fn every_change_of_one_push_to_bitbucket_is_an_event() {
     let (installation, receiver) = receiver_for(Provider::Bitbucket, &["bitbucket.org/octo/shop".to_owned()]);

@@ -72,7 +72,7 @@ fn a_delivery_over_tls_is_accepted_and_the_log_names_its_client() {
         assert_eq!(status, 202, "{way:?}: {body}");
         assert_eq!(installation.records().unwrap().len(), 1);
         receiver.stop().unwrap();
-        assert!(installation.log().unwrap().contains(&format!("client={FORGE} ")), "{way:?}");
+        assert!(installation.log().unwrap().contains(&format!("from {FORGE}: ")), "{way:?}");
     }
 }
 
@@ -89,7 +89,7 @@ fn what_a_client_says_of_itself_opens_no_source() {
         assert_eq!(installation.records().unwrap().len(), 0);
         receiver.stop().unwrap();
         let log = installation.log().unwrap();
-        assert_eq!(log.matches(&format!("client={STRANGER} ")).count(), 3, "{log}");
+        assert_eq!(log.matches(&format!("from {STRANGER}: ")).count(), 3, "{log}");
     }
 }
 

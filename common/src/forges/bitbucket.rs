@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::content_type::JSON;
 use super::reading::{Unread, author, commit_id, nothing, owned, parse, reading, shape};
 use super::{Forge, Malformed, Reading, Sent, hub_signature};
 use crate::clock::Instant;
@@ -16,6 +17,7 @@ use crate::signature::{Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "bitbucket",
+    content_types: &[JSON],
     id_headers: &[ID_HEADER],
     signature_headers: &[SIGNATURE_HEADER],
     kept_headers: &["content-type", "user-agent", EVENT_HEADER, ID_HEADER, "x-hook-uuid", "x-attempt-number"],

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::content_type::{FORM_AROUND_SIGNED, JSON};
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
 use super::{Forge, Malformed, Reading, Sent, hub_signature};
 use crate::clock::Instant;
@@ -17,6 +18,7 @@ use crate::signature::{self, Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "gitea",
+    content_types: &[JSON, FORM_AROUND_SIGNED],
     id_headers: &["x-gitea-delivery", "x-forgejo-delivery", "x-gogs-delivery"],
     signature_headers: &["x-gitea-signature", "x-forgejo-signature", "x-gogs-signature", HUB_SIGNATURE_HEADER],
     kept_headers: &[

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::content_type::JSON;
 use super::reading::{Unread, commit_id, nothing, owned, parse, paths, reading, shape};
 use super::{Forge, Malformed, Reading, Sent};
 use crate::clock::Instant;
@@ -17,6 +18,7 @@ use crate::signature::{self, Proof, SignatureError};
 
 pub(super) const FORGE: Forge = Forge {
     name: "gitlab",
+    content_types: &[JSON],
     // The first is a delivery's own, since GitLab 17.4; the second that of the event, in older ones.
     id_headers: &["idempotency-key", "x-gitlab-event-uuid"],
     signature_headers: &[TOKEN_HEADER],

@@ -1,6 +1,7 @@
 //! From headers and bytes to events: one file per forge, each pure. The structs that mirror a forge's JSON stay
 //! private to its file.
 
+mod content_type; // JSON, or a form around it
 mod reading; // what every forge's parser needs
 mod hub_signature; // the form of signature that most of them share
 mod standard_webhooks; // the form that has a standard
@@ -13,6 +14,7 @@ mod generic; // whatever the configuration describes
 
 use serde::{Deserialize, Serialize};
 
+use self::content_type::ContentType;
 use crate::clock::Instant;
 use crate::event::Event;
 use crate::headers::Headers;
@@ -48,6 +50,8 @@ type Verify = fn(&Headers, &[u8], &[Secret], Instant) -> Result<Proof, Signature
 /// One forge: what its file says of it.
 struct Forge {
     name: &'static str,
+    /// What its bodies can be.
+    content_types: &'static [ContentType],
     /// The headers of which the first that came holds the forge's own id of a delivery.
     id_headers: &'static [&'static str],
     /// The headers of which one holds the signature or token.
@@ -166,13 +170,17 @@ impl Dialect {
         }
     }
 
-    /// Checks a delivery's signature over its raw bytes.
+    /// Checks a delivery's signature over its raw bytes, or over the JSON in a form where the forge signs only that.
     ///
     /// # Errors
     /// [`SignatureError`] when none of `secrets` made it, or when it is too old where its age is signed.
     pub fn verify(&self, headers: &Headers, body: &[u8], secrets: &[Secret], now: Instant) -> Result<Proof, SignatureError> {
         match self {
-            Self::Forge(provider) => (provider.forge().verify)(headers, body, secrets, now),
+            Self::Forge(provider) => {
+                let forge = provider.forge();
+                let signed = content_type::signed(forge.content_types, headers, body).ok_or(SignatureError)?;
+                (forge.verify)(headers, &signed, secrets, now)
+            }
             Self::Generic(generic) => generic.verify(headers, body, secrets, now),
         }
     }
@@ -184,7 +192,10 @@ impl Dialect {
     /// [`Reading::Nothing`], because forges add kinds and change shapes.
     pub fn read(&self, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
         let reading = match self {
-            Self::Forge(provider) => (provider.forge().read)(headers, body)?,
+            Self::Forge(provider) => {
+                let forge = provider.forge();
+                (forge.read)(headers, &content_type::json(forge.content_types, headers, body)?)?
+            }
             Self::Generic(generic) => generic.read(headers, body)?,
         };
         Ok(match reading {
@@ -196,10 +207,10 @@ impl Dialect {
     /// Whether a body of this content type can be read (RFC 9110 section 8.3).
     #[must_use]
     pub fn takes(&self, content_type: Option<&str>, body: &[u8]) -> bool {
-        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+        let named = content_type.unwrap_or_default();
         match self {
-            Self::Forge(_) => essence == "application/json",
-            Self::Generic(_) => body.is_empty() || essence == "application/json" || essence.ends_with("+json"),
+            Self::Forge(provider) => content_type::is_taken(provider.forge().content_types, named),
+            Self::Generic(_) => body.is_empty() || content_type::is_json(named),
         }
     }
 
@@ -228,6 +239,12 @@ pub enum Malformed {
     /// The header that names the event is absent or repeated.
     #[error("header {0} is absent or repeated; a delivery of this provider has it once")]
     EventHeader(&'static str),
+    /// The content type is none that the forge sends.
+    #[error("content type {0:?} is none that this provider sends; choose application/json where the webhook is set up")]
+    ContentType(String),
+    /// The body is not the form that its content type promises.
+    #[error("the body is not a form whose one parameter is `payload`")]
+    Form,
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),

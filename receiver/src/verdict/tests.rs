@@ -1,9 +1,13 @@
 //! What is stored and answered, delivery by delivery.
 
+use hookspool_common::forges::{Dialect, Provider};
+use hookspool_common::headers::Headers;
+
 use super::*;
 use crate::fixture::{config, delivery, push, secrets};
 
 const NOW: Instant = Instant::from_millis(7);
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The verdict on a signed delivery.
 fn judged(event: &str, body: &str) -> Result<Verdict, Reply> {
@@ -67,26 +71,45 @@ fn the_signature_is_not_among_the_headers_that_are_kept() {
 }
 
 #[test]
+fn a_form_is_stored_as_it_came_and_reads_the_same_again() {
+    let form = format!("payload={}", push("master").replace('"', "%22").replace(':', "%3A"));
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let mut raw = delivery(&config, "push", &form);
+    raw.headers = with_content_type(&raw.headers, FORM);
+    let verified = verified(raw, &secrets(), NOW).unwrap();
+    let stored = verdict(&config, &Compressor::new().unwrap(), &verified, NOW).unwrap();
+    assert!(matches!(stored.reply, Reply::Accepted { .. }), "{:?}", stored.reply);
+    let body = zstd::bulk::decompress(&stored.entry.body, 4096).unwrap();
+    assert_eq!(body, form.as_bytes());
+    let mut kept = Headers::new();
+    let headers: BTreeMap<String, String> = serde_json::from_str(&stored.entry.headers).unwrap();
+    headers.iter().for_each(|(name, value)| kept.add(name, value));
+    assert_eq!(Dialect::Forge(Provider::Github).read(&kept, &body), verified.read());
+}
+
+/// The same headers with another content type.
+fn with_content_type(headers: &Headers, content_type: &str) -> Headers {
+    let mut changed = Headers::new();
+    let others = headers.iter().filter(|(name, _)| *name != "content-type");
+    others.for_each(|(name, value)| changed.add(name, value));
+    changed.add("content-type", content_type);
+    changed
+}
+
+#[test]
 fn the_content_type_counts_only_once_the_signature_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     let with_type = |content_type: &str, secrets: &[Secret]| {
         let mut delivery = delivery(&config, "push", "{}");
-        let others: Vec<(String, String)> = delivery
-            .headers
-            .iter()
-            .filter(|(name, _)| *name != "content-type")
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        delivery.headers = hookspool_common::headers::Headers::new();
-        others.iter().for_each(|(name, value)| delivery.headers.add(name, value));
-        delivery.headers.add("content-type", content_type);
+        delivery.headers = with_content_type(&delivery.headers, content_type);
         verified(delivery, secrets, NOW).map(drop)
     };
-    for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;"] {
+    for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;", FORM] {
         assert_eq!(with_type(good, &secrets()), Ok(()), "{good}");
     }
-    for bad in ["application/x-www-form-urlencoded", "text/plain", "", "application/jsonx", "x; application/json"] {
+    for bad in ["multipart/form-data", "text/plain", "", "application/jsonx", "x; application/json"] {
         assert_eq!(with_type(bad, &secrets()), Err(Reply::WrongType), "{bad}");
         assert_eq!(with_type(bad, &[]), Err(Reply::Unauthorized), "{bad}");
     }

@@ -66,7 +66,9 @@ impl From<Push<'_>> for Delivery {
 }
 
 impl Delivery {
-    fn new(event: &'static str, mut body: Value) -> Self {
+    /// What mona did in `octo/shop`, with this subject.
+    #[must_use]
+    pub fn new(event: &'static str, mut body: Value) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // As GitHub's time stamps do, this tells two deliveries apart that otherwise say the same.

@@ -141,10 +141,12 @@ fn health_and_readiness_are_public() {
     assert_eq!((ask("/ready").status, ask("/ready").body.as_str()), (200, r#"{"status":"ready"}"#));
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 #[test]
 fn another_content_type_is_415_and_what_is_not_json_422() {
     let (installation, receiver) = started();
-    for content_type in ["application/x-www-form-urlencoded", "text/json", ""] {
+    for content_type in ["multipart/form-data", "text/json", ""] {
         let answer = receiver.post(&Post::push("master", 1).with("content-type", content_type)).unwrap();
         assert_eq!((answer.status, answer.text("status").as_str()), (415, "wrong_type"), "{content_type}");
     }
@@ -154,6 +156,13 @@ fn another_content_type_is_415_and_what_is_not_json_422() {
         assert_eq!((answer.status, answer.text("status").as_str()), (422, "malformed"), "{body:?}");
         assert!(answer.text("reason").starts_with("the body is not JSON"), "{}", answer.body);
     }
+    for form in [&b""[..], b"{}", b"payload={}&payload={}", b"payload={}&more=1", b"more={}"] {
+        let answer = receiver.post(&Post::signed("push", "1", form).with("content-type", FORM)).unwrap();
+        assert_eq!((answer.status, answer.text("status").as_str()), (422, "malformed"), "{form:?}");
+        assert!(answer.text("reason").contains("whose one parameter is `payload`"), "{}", answer.body);
+    }
+    let no_json = receiver.post(&Post::signed("push", "1", "payload=%7B").with("content-type", FORM)).unwrap();
+    assert!(no_json.status == 422 && no_json.text("reason").starts_with("the body is not JSON"), "{}", no_json.body);
     let without_event = Post::signed("push", "1", "{}").without("x-github-event");
     assert!(receiver.post(&without_event).unwrap().text("reason").contains("X-GitHub-Event"));
     assert_eq!(installation.records().unwrap().len(), 0);

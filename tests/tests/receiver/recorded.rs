@@ -129,18 +129,21 @@ fn every_recorded_body_is_stored_as_what_it_is_and_no_tag_is_taken_for_a_branch(
         let event = event_of(name);
         let answer = receiver.post(&Post::signed(event, name, body.clone())).unwrap();
         let record = installation.records().unwrap().pop().unwrap();
-        let wanted = if ["push", "pull_request"].contains(&event) { (202, Answer::Accepted) } else { (200, Answer::Ignored) };
-        assert_eq!((answer.status, record.answer), wanted, "{name}: {}", answer.body);
+        assert_eq!((answer.status, record.answer), (202, Answer::Accepted), "{name}: {}", answer.body);
         assert_eq!(record.provider_id.as_deref(), Some(name.as_str()));
         let body: Value = serde_json::from_slice(body).unwrap();
         for event in record.proposals.iter().map(|proposal| &proposal.event) {
-            let reference = event.reference.as_ref().unwrap().to_string();
-            if let Some(sent) = body["ref"].as_str() {
-                assert_eq!(reference, sent, "{name}");
+            let reference = event.reference.as_ref().map(ToString::to_string);
+            let of_release = body["release"]["tag_name"].as_str().map(|tag| format!("refs/tags/{tag}"));
+            if let Some(sent) = body["ref"].as_str().map(str::to_owned).or(of_release) {
+                assert_eq!(reference.as_deref(), Some(&*sent), "{name}");
             }
+            // What a deployment is of may be a branch, a tag or a commit.
+            assert_eq!(reference.is_none(), event.kind == Kind::Deployment, "{name}");
+            let reference = reference.unwrap_or_default();
             assert_eq!(event.branch.as_deref(), reference.strip_prefix("refs/heads/"), "{name}");
             assert_eq!(event.tag.as_deref(), reference.strip_prefix("refs/tags/"), "{name}");
-            assert_eq!(event.kind == Kind::Tag, reference.starts_with("refs/tags/"), "{name}");
+            assert_eq!([Kind::Tag, Kind::Release].contains(&event.kind), reference.starts_with("refs/tags/"), "{name}");
         }
     }
     assert_eq!(installation.records().unwrap().len(), recordings.len());
