@@ -20,7 +20,8 @@ use crate::git;
 
 pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
-    let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
+    let source_name =
+        options.source.as_ref().or(repository.and_then(|repository| repository.sources.first())).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
     let speaks_githubs_form = matches!(source.dialect, Dialect::Forge(Provider::Github | Provider::Gitea | Provider::Forgejo));
     let provider = source.dialect.name();
