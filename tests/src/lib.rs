@@ -1,4 +1,6 @@
 //! What the end-to-end tests share: the real programs, and the real servers around them.
+pub mod curl; // what anybody posts with
+pub mod example; // the sources that are shipped as examples
 pub mod exim; // a real mail server
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped
