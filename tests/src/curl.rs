@@ -30,7 +30,12 @@ pub fn curl(words: &[&str], input: &[u8]) -> Answer {
     assert!(output.status.success(), "curl {words:?} ended with {}: {said}", output.status);
     let (head, body) = said.split_once("\r\n\r\n").unwrap_or((&said, ""));
     let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
-    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    Answer { status, head: head.lines().map(with_lower_case_name).collect(), body: body.to_owned() }
+}
+
+/// A header's name has no case, its value may have.
+fn with_lower_case_name(line: &str) -> String {
+    line.split_once(": ").map_or_else(|| format!("{line}\n"), |(name, value)| format!("{}: {value}\n", name.to_lowercase()))
 }
 
 /// Posts a body with these headers.

@@ -2,7 +2,7 @@
 
 use crate::programs::workspace;
 
-/// The lines of the source `name`, but for its name and secret.
+/// The lines of the source `name`, but for its name, which is the first, and its secret.
 ///
 /// # Panics
 /// When the example has no such source.
@@ -13,6 +13,6 @@ pub fn source(name: &str) -> String {
     let mut sources = text.split("[[source]]\n").skip(1);
     let found = sources.find(|source| source.starts_with(&format!("name = \"{name}\"")));
     let found = found.unwrap_or_else(|| panic!("{} has no source `{name}`", path.display()));
-    let is_kept = |line: &&str| !line.starts_with("name = ") && !line.starts_with("secret = ");
-    found.lines().filter(is_kept).collect::<Vec<_>>().join("\n")
+    let own_lines = found.lines().skip(1).filter(|line| !line.starts_with("secret = "));
+    own_lines.collect::<Vec<_>>().join("\n")
 }

@@ -4,5 +4,6 @@ pub mod example; // the sources that are shipped as examples
 pub mod exim; // a real mail server
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped
+pub mod registry; // a real Docker registry
 pub mod server; // a whole server: forge, receiver, worker
 pub mod sshd; // a real sshd
