@@ -1,8 +1,6 @@
 //! Callers of a GitOps server: a CI job with curl, and GitHub, posting to the paths that they know, with the shipped
 //! example's sources and the real programs.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookspool_common::signature::{hex, hmac_sha256};
