@@ -71,6 +71,10 @@ fn a_brokers_call_builds_the_provider_at_its_version_with_the_contracts_address(
         &format!("HOOKSPOOL_PACT_URL={PACT}"),
     ];
     assert_eq!(server.written("env").unwrap().lines().collect::<Vec<_>>(), expected);
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    for variable in expected.iter().filter_map(|line| line.split('=').next()) {
+        assert!(readme.contains(&format!("`{variable}`")), "README.md does not tell of {variable}");
+    }
     // The broker tries again when an answer is lost.
     let again = post(&server, &call);
     assert_eq!((again.status, again.text("status").as_str()), (200, "duplicate"), "{}", again.body);

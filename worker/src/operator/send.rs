@@ -8,6 +8,7 @@ use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, Listen, Repository, Source};
 use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::git_name::{RefName, Sha};
+use hookspool_common::names::SourceName;
 use hookspool_common::repository_name::RepositoryName;
 use hookspool_common::secrets::SecretStore;
 use serde_json::json;
@@ -20,10 +21,10 @@ use crate::git;
 
 pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
-    let source_name =
-        options.source.as_ref().or(repository.and_then(|repository| repository.sources.first())).context("name a --source")?;
+    let of_repository = || repository.and_then(|repository| source_of(config, repository));
+    let source_name = options.source.as_ref().or_else(of_repository).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
-    let speaks_githubs_form = matches!(source.dialect, Dialect::Forge(Provider::Github | Provider::Gitea | Provider::Forgejo));
+    let speaks_githubs_form = speaks_githubs_form(source);
     let provider = source.dialect.name();
     ensure!(
         repository.is_none() || speaks_githubs_form,
@@ -42,6 +43,16 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
     let answer = post(&url, &headers, &body)?;
     writeln!(io::stdout().lock(), "{} {}", answer.status, answer.body.trim_end())?;
     Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })
+}
+
+fn speaks_githubs_form(source: &Source) -> bool {
+    matches!(source.dialect, Dialect::Forge(Provider::Github | Provider::Gitea | Provider::Forgejo))
+}
+
+/// Of the repository's sources the first that can tell of a push in GitHub's form, else the first.
+fn source_of<'c>(config: &'c Config, repository: &'c Repository) -> Option<&'c SourceName> {
+    let speaks = |name: &&SourceName| config.source(name).is_some_and(speaks_githubs_form);
+    repository.sources.iter().find(speaks).or(repository.sources.first())
 }
 
 fn credentials() -> Option<PathBuf> {
