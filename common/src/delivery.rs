@@ -72,7 +72,7 @@ impl<'s, B: AsRef<[u8]>> VerifiedDelivery<'s, B> {
     /// # Errors
     /// [`Malformed`] when it cannot be read at all.
     pub fn read(&self) -> Result<Reading, Malformed> {
-        self.delivery.source.dialect.read(&self.delivery.headers, self.delivery.body.as_ref())
+        self.delivery.source.read(&self.delivery.headers, self.delivery.body.as_ref())
     }
 
     /// The forge's own id for it, if it gave a usable one.

@@ -231,6 +231,27 @@ impl Event {
         of_check.or(of_pipeline).or(of_deployment).or(of_pact).or(of_issue)
     }
 
+    /// What an event that is not about a ref is about. Newer news of it may take the place of older news of it, and of
+    /// nothing else.
+    #[must_use]
+    pub fn topic(&self) -> Option<String> {
+        if self.kind.is_about_a_ref() {
+            return None;
+        }
+        let of_pact = self.pact.as_ref().map(|pact| {
+            let version = pact.addressee().version.as_ref();
+            [pact.url.as_ref(), version].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+        });
+        let of_package = self.package.as_ref().map(|package| {
+            let parts = [&package.name, &package.tag, &package.version].into_iter().flatten().map(String::as_str);
+            parts.collect::<Vec<_>>().join(":")
+        });
+        let number = self.comment.as_ref().and_then(|comment| comment.number).or(self.issue.as_ref().map(|issue| issue.number));
+        let environment = self.deployment.as_ref().and_then(|deployment| deployment.environment.clone());
+        let named = of_pact.or(of_package).or_else(|| self.name().map(str::to_owned)).or(environment);
+        named.or_else(|| number.map(|number| format!("#{number}")))
+    }
+
     /// Whether branch and tag are what the ref says: root asks this of an event that the receiver wrote.
     #[must_use]
     pub fn is_consistent(&self) -> bool {

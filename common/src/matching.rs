@@ -43,7 +43,7 @@ pub struct Matching {
 #[must_use]
 pub fn matches(config: &Config, source: &SourceName, event: &Event) -> Matching {
     let mut matching = Matching::default();
-    for repository in config.repositories.iter().filter(|repository| repository.source == *source) {
+    for repository in config.repositories.iter().filter(|repository| repository.sources.contains(source)) {
         for job in &repository.jobs {
             let (name, job_name) = (repository.name.clone(), job.name.clone());
             match why_not(repository, job, event) {
@@ -59,6 +59,9 @@ pub fn matches(config: &Config, source: &SourceName, event: &Event) -> Matching 
 #[must_use]
 pub fn reason_for_nothing(config: &Config, source: &SourceName, event: &Event) -> String {
     let Some(name) = &event.repository else {
+        if let Some(name) = event.pact.as_ref().and_then(|pact| pact.addressee().name.as_deref()) {
+            return format!("`{name}` is not in [source.repositories] of source `{source}`, so its repository is not known");
+        }
         return format!("the `{}` does not say to which repository it belongs", event.kind.as_str());
     };
     let Some(repository) = config.repository(source, name) else {
@@ -124,11 +127,12 @@ fn texts<'a>(condition: &'a Condition, event: &'a Event) -> Texts<'a> {
     let one = |value: Option<&'a str>| value.map(|value| vec![value]);
     let base = event.pull_request.as_ref().and_then(|request| request.base.reference.branch());
     let labels = event.labels().map(|labels| labels.iter().map(String::as_str).collect());
+    let image_tag = event.package.as_ref().and_then(|package| package.tag.as_deref());
     let environment = event.deployment.as_ref().and_then(|deployment| deployment.environment.as_deref());
     let comment = event.comment.as_ref().map(|comment| comment.body.lines().next().unwrap_or_default().trim());
     [
         ("branch", &condition.branch, one(event.branch.as_deref())),
-        ("tag", &condition.tag, one(event.tag.as_deref())),
+        ("tag", &condition.tag, one(event.tag.as_deref().or(image_tag))),
         ("base", &condition.base, one(base)),
         ("action", &condition.action, one(event.action())),
         ("labels", &condition.labels, labels),

@@ -1,7 +1,10 @@
 //! What the end-to-end tests share: the real programs, and the real servers around them.
+pub mod curl; // what anybody posts with
+pub mod example; // the sources that are shipped as examples
 pub mod exim; // a real mail server
 pub mod nginx; // a real web server with TLS
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped
+pub mod registry; // a real Docker registry
 pub mod server; // a whole server: forge, receiver, worker
 pub mod sshd; // a real sshd

@@ -66,11 +66,13 @@ pub struct Setup<'a> {
     pub slots: u32,
     /// The lines of `[mail]` that say how it leaves; a maildir otherwise.
     pub smtp: Option<&'a str>,
+    /// More `[[source]]`s that may speak of `github.com/octo/shop`, each as its name and its other lines.
+    pub sources: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { jobs: "", slots: 2, smtp: None }
+        Self { jobs: "", slots: 2, smtp: None, sources: &[] }
     }
 }
 
@@ -129,14 +131,16 @@ impl Server {
              [worker]\nslots = {slots}\n{worker}\
              [mail]\nfrom = \"Hookspool <ci@example.org>\"\n{smtp}\nallow = [\"@example.org\"]\nfallback = \"ops@example.org\"\n"
         );
+        let more =
+            setup.sources.iter().map(|(name, lines)| format!("[[source]]\nname = \"{name}\"\nsecret = \"webhook\"\n{lines}\n"));
+        let main = more.fold(main, |main, source| main + &source);
         fs::write(self.config(), main).expect("the configuration can be written");
         // The fixture of the receiver brings a repository of its own.
         let _ = fs::remove_file(self.path().join("repositories/project.toml"));
         let forge = self.laptop.forge().display();
-        let repository = format!(
-            "repository = \"github.com/octo/shop\"\nsource = \"github\"\nclone = \"{forge}\"\n{}",
-            self.filled(setup.jobs)
-        );
+        let sources: Vec<&str> = ["github"].into_iter().chain(setup.sources.iter().map(|(name, _)| *name)).collect();
+        let jobs = self.filled(setup.jobs);
+        let repository = format!("repository = \"github.com/octo/shop\"\nsource = {sources:?}\nclone = \"{forge}\"\n{jobs}");
         fs::write(self.path().join("repositories/shop.toml"), repository).expect("the repository's file can be written");
     }
 
@@ -238,10 +242,23 @@ impl Server {
         }
     }
 
-    /// Where the receiver takes deliveries.
+    /// Lets every receiver from now on listen where the present one does.
+    pub fn keep_address(&self) {
+        let address = self.receiver.as_ref().expect("a receiver runs").address();
+        let config = fs::read_to_string(self.config()).expect("the configuration can be read");
+        fs::write(self.config(), config.replace("127.0.0.1:0", address)).expect("the configuration can be written");
+    }
+
+    /// Where the receiver takes GitHub's deliveries.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/hooks/github", self.receiver.as_ref().expect("a receiver runs").address())
+        self.url_of("/hooks/github")
+    }
+
+    /// A path of the receiver's.
+    #[must_use]
+    pub fn url_of(&self, path: &str) -> String {
+        format!("http://{}{path}", self.receiver.as_ref().expect("a receiver runs").address())
     }
 
     /// Posts a delivery, signed, under a fresh id.

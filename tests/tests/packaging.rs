@@ -55,30 +55,68 @@ fn the_shipped_example_is_good_but_for_secrets_and_users_that_are_not_here() {
 }
 
 #[test]
+fn the_shipped_sources_are_good_beside_the_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = text_of("docs/examples/hookspool.toml") + &text_of("docs/examples/sources.toml");
+    fs::write(folder.path().join("hookspool.toml"), main).unwrap();
+    let checked = check(&folder.path().join("hookspool.toml"));
+    assert_eq!(checked["errors"], Value::Array(Vec::new()), "{checked:#}");
+}
+
+#[test]
+fn the_described_source_of_the_example_is_good_in_each_of_its_ways() {
+    let example = text_of("docs/examples/hookspool.toml");
+    let (main, after) = example.split_once("# [[source]]\n").unwrap();
+    let commented: Vec<&str> = after.lines().map_while(|line| line.strip_prefix("# ")).collect();
+    assert!(commented.last().is_some_and(|line| line.starts_with("url = ")), "{commented:#?}");
+    for absent in [
+        &["token", "signature = \"", "tolerance"][..],
+        &["token", "signature = {", "timestamp", "id"],
+        &["signature", "timestamp", "tolerance"],
+    ] {
+        let is_kept = |line: &&&str| !absent.iter().any(|start| line.starts_with(start));
+        let source = commented.iter().filter(is_kept).copied().collect::<Vec<_>>().join("\n");
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("hookspool.toml"), format!("{main}[[source]]\n{source}\n")).unwrap();
+        let checked = check(&folder.path().join("hookspool.toml"));
+        assert_eq!(checked["errors"], Value::Array(Vec::new()), "{source}\n{checked:#}");
+    }
+}
+
+#[test]
 fn the_shipped_example_shows_every_key() {
     // Asked for a key that is like no other, the reader of each table says which keys there are.
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("repositories")).unwrap();
     let odd = "zzzzzzzzzzzzzzzz = 1\n";
-    let main = format!("{odd}[paths]\n{odd}[receiver]\n{odd}[worker]\n{odd}[mail]\n{odd}[[source]]\n{odd}");
+    let inline = odd.trim();
+    let generic = "[[source]]\nprovider = \"generic\"\npath = \"/a\"\n";
+    let sources = format!(
+        "[[source]]\n{odd}[[source]]\nprovider = \"pact-broker\"\n{odd}\
+         {generic}{odd}timestamp = {{ {inline} }}\nsignature = {{ {inline} }}\n\
+         [source.facts]\n{odd}sha = {{ pointer = \"/a\", {inline} }}\n\
+         {generic}{odd}token = {{ {inline} }}\n{generic}{odd}signature = \"standard-webhooks\"\n"
+    );
+    let main = format!("{odd}[paths]\n{odd}[receiver]\n{odd}[worker]\n{odd}[mail]\n{odd}{sources}");
     let repository =
-        format!("{odd}[[job]]\n{odd}when = {{ {0} }}\nbuild = {{ {0} }}\nlane = {{ {0} }}\nnotify = {{ {0} }}\n", odd.trim());
+        format!("{odd}[[job]]\n{odd}when = {{ {0} }}\nbuild = {{ {0} }}\nlane = {{ {0} }}\nnotify = {{ {0} }}\n", inline);
     fs::write(folder.path().join("hookspool.toml"), main).unwrap();
     fs::write(folder.path().join("repositories/a.toml"), repository).unwrap();
     let checked = check(&folder.path().join("hookspool.toml"));
     let helps = checked["errors"].as_array().unwrap().iter().filter_map(|error| error["help"].as_str());
     let lists: Vec<&str> = helps.filter_map(|help| Some(help.split_once(" may have: ")?.1)).collect();
-    assert_eq!(lists.len(), 6 + 6, "one list for each table: {lists:#?}");
+    assert_eq!(lists.len(), 6 + 9 + 6, "one list for each table: {lists:#?}");
     let keys: BTreeSet<&str> = lists.iter().flat_map(|list| list.split(", ")).collect();
 
-    let mut example = text_of("docs/examples/hookspool.toml");
+    let mut example = text_of("docs/examples/hookspool.toml") + &text_of("docs/examples/sources.toml");
     for file in files_in("docs/examples/repositories", "toml") {
         example += &text_of(file);
     }
     let shows = |key: &str| {
         let assigned = format!("{key} = ");
         let is_key = |at: usize| example[..at].chars().next_back().is_none_or(|before| before.is_whitespace() || before == '{');
-        example.contains(&format!("[{key}]")) || example.match_indices(&assigned).any(|(at, _)| is_key(at))
+        let is_table = [format!("[{key}]"), format!("[source.{key}]")].iter().any(|table| example.contains(table));
+        is_table || example.match_indices(&assigned).any(|(at, _)| is_key(at))
     };
     let absent: Vec<&str> = keys.into_iter().filter(|key| !shows(key)).collect();
     assert!(absent.is_empty(), "the example does not show: {absent:?}");

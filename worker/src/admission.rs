@@ -50,20 +50,21 @@ pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event
     }
 }
 
-/// A lane belongs to one repository: a named group there, or else each job and ref by itself.
+/// A lane belongs to one repository: a named group there, or else each job, ref and topic by itself.
 fn lane(repository: &RepositoryName, job: &JobName, group: Option<&str>, event: &Event) -> String {
-    match (group, &event.reference) {
-        (Some(group), _) => format!("{repository} group {group}"),
-        (None, Some(reference)) => format!("{repository} job {job} {reference}"),
-        (None, None) => format!("{repository} job {job}"),
+    if let Some(group) = group {
+        return format!("{repository} group {group}");
     }
+    let reference = event.reference.as_ref().map(ToString::to_string);
+    let parts = [Some(format!("{repository} job {job}")), reference, event.topic()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use hookspool_common::clock::Instant;
-    use hookspool_common::event::Kind;
+    use hookspool_common::event::{Kind, Service};
     use hookspool_common::names::DeliveryId;
     use hookspool_common::record::{Answer, Proposal};
 
@@ -102,6 +103,17 @@ mod tests {
         let request = admit(|_, _, _| {});
         assert_eq!((request.refused, request.lane.as_str()), (None, "github.com/octo/shop group t"));
         assert_eq!(request.on_new, OnNew::CancelRunning);
+    }
+
+    #[test]
+    fn only_news_of_the_same_service_or_contract_shares_a_lane() {
+        let lane_of = |service: &str| {
+            let mut event = Event::of(Kind::Service, "generic");
+            event.service = Some(Service { name: Some(service.to_owned()), action: None });
+            lane(&"github.com/octo/env".parse().unwrap(), &"deploy".parse().unwrap(), None, &event)
+        };
+        assert_eq!(lane_of("web"), "github.com/octo/env job deploy web");
+        assert_ne!(lane_of("web"), lane_of("api"));
     }
 
     #[test]

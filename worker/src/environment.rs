@@ -101,6 +101,15 @@ fn of_the_event(context: &StepContext<'_>) -> Vec<Variable> {
         "HOOKSPOOL_BASE_BRANCH",
         event.pull_request.as_ref().and_then(|request| request.base.reference.branch()).map(str::to_owned),
     );
+    known("HOOKSPOOL_ACTION", event.action().map(str::to_owned));
+    known("HOOKSPOOL_SERVICE", event.service.as_ref().and_then(|service| service.name.clone()));
+    if let Some(pact) = &event.pact {
+        known("HOOKSPOOL_PACT_URL", pact.url.clone());
+        known("HOOKSPOOL_PACT_CONSUMER", pact.consumer.name.clone());
+        known("HOOKSPOOL_PACT_CONSUMER_VERSION", pact.consumer.version.clone());
+        known("HOOKSPOOL_PACT_PROVIDER", pact.provider.name.clone());
+        known("HOOKSPOOL_PACT_PROVIDER_VERSION", pact.provider.version.clone());
+    }
     known("HOOKSPOOL_OUTCOME", (context.phase == Phase::Always).then(|| context.outcome.state().to_string()));
     variables
 }

@@ -13,6 +13,7 @@ mod repository_file; // repositories/*.toml
 mod source; // [[source]]
 mod source_path; // a path that may have a parameter
 mod generic; // a source that the configuration describes
+mod pacticipants; // whose repository a Pact Broker speaks of
 mod table; // reading TOML without losing the place
 mod when; // the conditions of a job
 
@@ -23,6 +24,7 @@ pub use duration::parse_duration;
 pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
 pub use mail::{Mail, MailAddress, SmtpSecurity, Transport};
 pub use main_file::{Paths, Worker};
+pub use pacticipants::Pacticipants;
 pub use problem::{Problem, Problems};
 pub use receiver::{ProxyHeader, Receiver};
 pub use repository_file::Repository;
@@ -107,7 +109,7 @@ impl Config {
     /// The repository with this name, as this source may speak of it.
     #[must_use]
     pub fn repository(&self, source: &SourceName, name: &RepositoryName) -> Option<&Repository> {
-        self.repositories.iter().find(|repository| repository.name == *name && repository.source == *source)
+        self.repositories.iter().find(|repository| repository.name == *name && repository.sources.contains(source))
     }
 }
 

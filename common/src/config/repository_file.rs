@@ -13,8 +13,8 @@ use crate::repository_name::RepositoryName;
 pub struct Repository {
     /// Its name.
     pub name: RepositoryName,
-    /// The source that may speak of it.
-    pub source: SourceName,
+    /// The sources that may speak of it; at least one.
+    pub sources: Vec<SourceName>,
     /// Where its commits are fetched from: a URL, an scp-like address or an absolute path.
     pub clone: String,
     /// The secret that is the ssh key to fetch with.
@@ -47,7 +47,8 @@ pub(super) fn read_all(folder: &Path, sources: Option<&[SourceName]>, report: &m
     let mut repositories: Vec<Repository> = Vec::new();
     for file in files {
         if let Some(repository) = read(&file, sources, report) {
-            let twin = repositories.iter().find(|other| other.name == repository.name && other.source == repository.source);
+            let shares_a_source = |other: &&Repository| other.sources.iter().any(|source| repository.sources.contains(source));
+            let twin = repositories.iter().filter(|other| other.name == repository.name).find(shares_a_source);
             if let Some(twin) = twin {
                 let message = format!("{} is configured in {} already", repository.name, twin.file.display());
                 report.of_file(&file, message, Some("put all its jobs into one file".to_owned()));
@@ -72,8 +73,7 @@ fn read(file: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Opt
     let mut top = Table::new(&source_text, "a repository's file", document.get_ref(), 0..0);
     let name = top.required_text("repository", "repository = \"github.com/owner/name\"", report);
     let name: Option<RepositoryName> = name.and_then(|text| top.parse_text(&text, report));
-    let source = top.required_text("source", "source = \"NAME\", the name of a [[source]]", report);
-    let source = source.and_then(|text| read_source(&top, &text, sources, report));
+    let named = read_sources(&mut top, sources, report);
     let clone = match top.text("clone", report) {
         Some(text) => read_clone(&top, text, report),
         None => name.as_ref().map(|name| format!("https://{name}.git")),
@@ -81,7 +81,22 @@ fn read(file: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Opt
     let deploy_key = top.parsed("deploy_key", report);
     let jobs = read_jobs(&mut top, report);
     top.finish(report);
-    Some(Repository { name: name?, source: source?, clone: clone?, deploy_key, jobs, file: file.to_owned() })
+    Some(Repository { name: name?, sources: named?, clone: clone?, deploy_key, jobs, file: file.to_owned() })
+}
+
+/// One source or several; `None` when one of them is wrong.
+fn read_sources(top: &mut Table<'_, '_>, sources: Option<&[SourceName]>, report: &mut Report) -> Option<Vec<SourceName>> {
+    let Some(value) = top.get("source") else {
+        top.absent("source", "source = \"NAME\", the name of a [[source]]", report);
+        return None;
+    };
+    let texts = top.texts("source", report)?;
+    if texts.is_empty() {
+        top.wrong(value.span(), "`source` is an empty list, so nothing would ever run", None, report);
+        return None;
+    }
+    let named: Vec<Option<SourceName>> = texts.iter().map(|text| read_source(top, text, sources, report)).collect();
+    named.into_iter().collect()
 }
 
 fn read_source(top: &Table<'_, '_>, text: &Text, sources: Option<&[SourceName]>, report: &mut Report) -> Option<SourceName> {

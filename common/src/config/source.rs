@@ -2,10 +2,12 @@
 
 use super::address::Network;
 use super::generic;
+use super::pacticipants::{self, Pacticipants};
 use super::problem::{Report, suggestion};
 use super::source_path::SourcePath;
 use super::table::Table;
-use crate::forges::{Dialect, GENERIC, Provider};
+use crate::forges::{Dialect, GENERIC, Malformed, Provider, Reading};
+use crate::headers::Headers;
 use crate::names::{SecretName, SourceName};
 
 /// `[[source]]`: one path that a forge posts to.
@@ -21,6 +23,22 @@ pub struct Source {
     pub secrets: Vec<SecretName>,
     /// Where its deliveries may come from; `None`: from everywhere.
     pub allow_from: Option<Vec<Network>>,
+    /// The repositories of a Pact Broker's pacticipants, which the broker does not know.
+    pub repositories: Pacticipants,
+}
+
+impl Source {
+    /// Reads a delivery.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not this provider's form at all.
+    pub fn read(&self, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
+        let mut reading = self.dialect.read(headers, body)?;
+        if let Reading::Events(events) = &mut reading {
+            events.iter_mut().for_each(|event| self.repositories.name_repository(event));
+        }
+        Ok(reading)
+    }
 }
 
 /// Every source that could be read, and the names of all, also of those with errors.
@@ -39,6 +57,8 @@ pub(super) fn read_all(top: &mut Table<'_, '_>, report: &mut Report) -> (Vec<Sou
         let path = read_path(&mut table, &paths, report);
         paths.extend(path.clone());
         let dialect = read_dialect(&mut table, path.as_ref(), report);
+        let is_pact_broker = dialect == Some(Dialect::Forge(Provider::PactBroker));
+        let repositories = if is_pact_broker { pacticipants::read(&mut table, report) } else { Pacticipants::default() };
         if table.get("secret").is_none() {
             table.absent("secret", "secret = \"NAME\", with the secret itself in secrets/receiver/NAME", report);
         }
@@ -47,7 +67,7 @@ pub(super) fn read_all(top: &mut Table<'_, '_>, report: &mut Report) -> (Vec<Sou
         let allow_from = read_allow_from(&mut table, report);
         table.finish(report);
         if let (Some(name), Some(dialect), Some(path)) = (name, dialect, path) {
-            sources.push(Source { name, dialect, path, secrets, allow_from });
+            sources.push(Source { name, dialect, path, secrets, allow_from, repositories });
         }
     }
     (sources, names)

@@ -153,6 +153,18 @@ impl<'a, 't> Table<'a, 't> {
         None
     }
 
+    /// Every key with its text, whatever it is called.
+    pub(super) fn all_texts(&self, report: &mut Report) -> Vec<(String, Text)> {
+        let mut texts = Vec::new();
+        for (key, value) in self.entries {
+            match text_of(value) {
+                Some(text) => texts.push((key.get_ref().to_string(), text)),
+                None => self.mistyped(key.get_ref(), value, "a text in quotes", report),
+            }
+        }
+        texts
+    }
+
     /// A text or a list of texts.
     pub(super) fn texts(&mut self, key: &'static str, report: &mut Report) -> Option<Vec<Text>> {
         let value = self.get(key)?;

@@ -236,6 +236,54 @@ fn a_generic_source_says_how_it_proves_itself_and_where_the_facts_are() {
 }
 
 #[test]
+fn a_repository_may_have_several_sources() {
+    let other =
+        MAIN.replace("[worker]", "[[source]]\nname = \"other\"\nprovider = \"github\"\npath = \"/o\"\nsecret = \"s\"\n[worker]");
+    let both = REPOSITORY.replace("source = \"github\"", "source = [\"github\", \"other\"]");
+    let config = load(&other, &[("a.toml", &both)]).1.unwrap();
+    let name = config.repositories[0].name.clone();
+    for source in ["github", "other"] {
+        assert!(config.repository(&source.parse().unwrap(), &name).is_some(), "{source}");
+    }
+    let twice = problems(&other, &[("a.toml", &both), ("b.toml", REPOSITORY)]);
+    assert!(twice.contains("is configured in") && twice.contains("1 error"), "{twice}");
+    let none = problems(MAIN, &[("a.toml", &REPOSITORY.replace("source = \"github\"", "source = []"))]);
+    assert!(none.contains("a.toml:3:10: `source` is an empty list"), "{none}");
+}
+
+/// The source of a Pact Broker with these lines.
+fn with_pact_broker(lines: &str) -> String {
+    format!("[[source]]\nname = \"pact\"\nprovider = \"pact-broker\"\npath = \"/hooks/pact\"\nsecret = \"pact\"\n{lines}")
+}
+
+#[test]
+fn a_pact_brokers_source_says_which_repository_each_pacticipant_has() {
+    use crate::forges::Reading;
+    let lines =
+        "[source.repositories]\n\"Order API\" = \"github.com/octo/orders\"\nShop = \"https://github.com/octo/shop.git\"\n";
+    let config = load(&with_pact_broker(lines), &[]).1.unwrap();
+    let repository = |event: &str, provider: &str| {
+        let body = format!(r#"{{"eventName": "{event}", "consumerName": "Shop", "providerName": "{provider}"}}"#);
+        match config.sources[0].read(&Default::default(), body.as_bytes()).unwrap() {
+            Reading::Events(events) => events[0].repository.as_ref().map(ToString::to_string),
+            Reading::Nothing(reason) => panic!("{reason}"),
+        }
+    };
+    assert_eq!(repository("contract_published", "Order API").as_deref(), Some("github.com/octo/orders"));
+    assert_eq!(repository("provider_verification_failed", "Order API").as_deref(), Some("github.com/octo/shop"));
+    assert_eq!(repository("contract_published", "order api"), None);
+}
+
+#[test]
+fn a_pact_broker_whose_repositories_are_not_known_is_refused() {
+    insta::assert_snapshot!(problems(&with_pact_broker(""), &[]));
+    let wrong = "[source.repositories]\n\"Order API\" = \"orders\"\nShop = 1\n";
+    insta::assert_snapshot!(problems(&with_pact_broker(wrong), &[]));
+    let elsewhere = with_pact_broker("[source.repositories]\nShop = \"github.com/octo/shop\"\n").replace("pact-broker", "github");
+    insta::assert_snapshot!(problems(&elsewhere, &[]));
+}
+
+#[test]
 fn what_a_generic_source_cannot_mean_is_refused() {
     let two = "token = { header = \"X Y\" }\nsignature = \"standard-webhooks\"\n\
                [source.facts]\nevent = \"issue\"\nsha = { pointer = \"a\", header = \"b\" }\nref = { pointer = \"a~2\" }\n\

@@ -17,7 +17,7 @@ pub struct Condition {
     pub event: Vec<Kind>,
     /// The branch's short name.
     pub branch: Option<Globs>,
-    /// The tag's short name.
+    /// The tag's short name, or an image's tag.
     pub tag: Option<Globs>,
     /// One of the paths that the push touched.
     pub paths: Option<Globs>,

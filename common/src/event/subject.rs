@@ -264,6 +264,14 @@ pub struct Pact {
     pub status: Option<String>,
 }
 
+impl Pact {
+    /// Whom the event concerns: the consumer that waits for a verification, or the provider that is to keep a contract.
+    #[must_use]
+    pub fn addressee(&self) -> &Pacticipant {
+        if self.event.starts_with("provider_verification_") { &self.consumer } else { &self.provider }
+    }
+}
+
 /// A service that is to be deployed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -39,11 +39,15 @@ fn event_of(provider: Provider, file: &str) -> &'static str {
         Provider::BitbucketServer if kind("HookPush") => "repo:refs_changed",
         Provider::BitbucketServer if kind("HookPullRequestMerged") => "pr:merged",
         Provider::BitbucketServer => "pr:opened",
-        Provider::Gitea | Provider::Forgejo => "unknown",
+        Provider::Gitea | Provider::Forgejo | Provider::PactBroker => "unknown",
     }
 }
 
+/// What a Pact Broker sends is the operator's template, so that nobody has recordings of it; its own file has snapshots.
 fn recordings(provider: Provider) -> Vec<PathBuf> {
+    if provider == Provider::PactBroker {
+        return Vec::new();
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/payloads").join(provider.as_str());
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("SKIPPED: the recorded deliveries are not at {}", folder.display());
@@ -86,7 +90,8 @@ fn what_a_provider_signs_it_verifies_and_nothing_else() {
         assert!(verify(&signed, std::slice::from_ref(&other)).is_err(), "{name}");
         assert!(verify(&signed, &[]).is_err(), "{name}");
         assert!(verify(&Headers::new(), std::slice::from_ref(&secret)).is_err(), "{name}");
-        assert_eq!(dialect.id_of(&signed), Some("an-id"), "{name}");
+        let has_id = !provider.forge().id_headers.is_empty();
+        assert_eq!(dialect.id_of(&signed), has_id.then_some("an-id"), "{name}");
         assert!(provider.forge().id_headers.iter().all(|header| dialect.kept_headers().contains(header)), "{name}");
         let is_kept = |header: &&str| dialect.kept_headers().contains(header);
         assert!(!dialect.signature_headers().iter().any(is_kept), "{name} keeps a signature or token");
@@ -98,7 +103,9 @@ fn an_unknown_event_is_nothing_and_an_unnamed_one_is_malformed() {
     for provider in Provider::ALL {
         assert!(matches!(read(provider, &headers(provider, "no:such_event"), b"{}"), Ok(Reading::Nothing(_))));
         assert!(matches!(read(provider, &headers(provider, "no:such_event"), b"{"), Err(Malformed::NotJson(_))));
-        assert!(matches!(read(provider, &Headers::new(), b"{}"), Err(Malformed::EventHeader(_))));
+        let unnamed = read(provider, &Headers::new(), b"{}");
+        let is_named_in_the_body = provider == Provider::PactBroker && matches!(unnamed, Ok(Reading::Nothing(_)));
+        assert!(is_named_in_the_body || matches!(unnamed, Err(Malformed::EventHeader(_))), "{unnamed:?}");
     }
 }
 

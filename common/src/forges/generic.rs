@@ -220,28 +220,34 @@ impl Generic {
             Proving::Token { header, prefix } => {
                 let token = once(headers, header)?.strip_prefix(prefix.as_str()).ok_or(SignatureError)?;
                 let proof = signature::verify_token(token.as_bytes(), body, secrets)?;
-                Ok(self.content(body, None, proof))
+                Ok(self.content(headers, body, None, proof))
             }
             Proving::Hmac { header, prefix, encoding, algorithm, timestamp } => {
                 let given = once(headers, header)?.strip_prefix(prefix.as_str()).ok_or(SignatureError)?;
                 let given = encoding.decode(given).ok_or(SignatureError)?;
                 let Some(timestamp) = timestamp else {
                     algorithm.verify(&given, &[body], secrets)?;
-                    return Ok(self.content(body, None, Proof::of_content(&[&given])));
+                    return Ok(self.content(headers, body, None, Proof::of_content(&[&given])));
                 };
                 let time = once(headers, &timestamp.header)?;
                 if !standard_webhooks::is_recent(time, now, timestamp.tolerance) {
                     return Err(SignatureError);
                 }
                 algorithm.verify(&given, &[time.as_bytes(), b".", body], secrets)?;
-                Ok(self.content(body, Some(time), Proof::of_content(&[&given])))
+                Ok(self.content(headers, body, Some(time), Proof::of_content(&[&given])))
             }
         }
     }
 
     /// Content that is the same for every delivery says nothing about whether it was seen, unless its time is signed.
-    fn content(&self, body: &[u8], signed_time: Option<&str>, proof: Proof) -> Proof {
-        if signed_time.is_none() && (self.repeats || body.is_empty()) { Proof(None) } else { proof }
+    /// The same body for another value of the path's parameter is other content.
+    fn content(&self, headers: &Headers, body: &[u8], signed_time: Option<&str>, proof: Proof) -> Proof {
+        let is_constant = signed_time.is_none() && (self.repeats || body.is_empty());
+        match (proof.0, headers.one(PATH_HEADER)) {
+            _ if is_constant => Proof(None),
+            (Some(content), Ok(Some(path))) => Proof::of_content(&[&content, path.as_bytes()]),
+            _ => proof,
+        }
     }
 
     pub(super) fn headers_of_a_delivery(&self, sent: &Sent<'_>, secret: &Secret) -> Headers {
@@ -272,11 +278,9 @@ impl Generic {
     }
 
     pub(super) fn read(&self, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
-        if body.len() > MAX_BYTES {
-            return Ok(Reading::Nothing(format!(
-                "the body has {} bytes; of a generic source at most {MAX_BYTES} are read",
-                body.len()
-            )));
+        let size = body.len();
+        if size > MAX_BYTES {
+            return Ok(Reading::Nothing(format!("the body has {size} bytes; of a generic source at most {MAX_BYTES} are read")));
         }
         let json = match body {
             [] => Value::Null,

@@ -10,6 +10,7 @@ mod gitlab;
 mod gitea; // and Forgejo, and Gogs
 mod bitbucket; // Bitbucket Cloud
 mod bitbucket_server;
+mod pact_broker; // what an operator lets a Pact Broker send
 mod generic; // whatever the configuration describes
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub enum Provider {
     Bitbucket,
     /// Bitbucket Server and Data Center.
     BitbucketServer,
+    /// A Pact Broker, or PactFlow.
+    PactBroker,
 }
 
 type Verify = fn(&Headers, &[u8], &[Secret], Instant) -> Result<Proof, SignatureError>;
@@ -67,7 +70,8 @@ struct Forge {
 
 impl Provider {
     /// Every provider.
-    pub const ALL: [Self; 6] = [Self::Github, Self::Gitlab, Self::Gitea, Self::Forgejo, Self::Bitbucket, Self::BitbucketServer];
+    pub const ALL: [Self; 7] =
+        [Self::Github, Self::Gitlab, Self::Gitea, Self::Forgejo, Self::Bitbucket, Self::BitbucketServer, Self::PactBroker];
 
     const fn forge(self) -> &'static Forge {
         match self {
@@ -77,6 +81,7 @@ impl Provider {
             Self::Forgejo => &gitea::FORGEJO,
             Self::Bitbucket => &bitbucket::FORGE,
             Self::BitbucketServer => &bitbucket_server::FORGE,
+            Self::PactBroker => &pact_broker::FORGE,
         }
     }
 

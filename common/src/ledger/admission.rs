@@ -84,6 +84,10 @@ pub(super) fn admit_request(
 /// The run that this request is already: the same commit still queued, or the other telling of one action.
 fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusqlite::Result<Option<RunId>> {
     let event = &request.event;
+    // Two contracts may be for one commit, and so may two packages.
+    if !event.kind.is_about_a_ref() {
+        return Ok(None);
+    }
     let (repository, job) = (request.repository.as_str(), request.job.as_str());
     let reference = event.reference.as_ref().map(|reference| reference.as_str());
     let sha = event.sha.as_ref().map(|sha| sha.as_str());

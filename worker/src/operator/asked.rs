@@ -27,7 +27,7 @@ impl Asked {
         let Some(configured) = config.source(source) else {
             return Self::nothing(format!("source `{source}` is not in {}", config.file.display()));
         };
-        let events = match configured.dialect.read(&raw.headers(), &raw.body) {
+        let events = match configured.read(&raw.headers(), &raw.body) {
             Ok(Reading::Events(events)) => events,
             Ok(Reading::Nothing(reason)) => return Self::nothing(reason),
             Err(malformed) => return Self::nothing(malformed.to_string()),

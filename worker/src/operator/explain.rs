@@ -21,17 +21,17 @@ pub(super) fn explain(config_path: &Path, options: &options::Explain) -> anyhow:
         headers.add(PATH_HEADER, path);
     }
     let body = read_body(&options.body)?;
-    let (dialect, target) = match &options.source {
-        None => (dialect(options.provider.as_deref().unwrap_or_default())?, None),
+    let (reading, target) = match &options.source {
+        None => (dialect(options.provider.as_deref().unwrap_or_default())?.read(&headers, &body), None),
         Some(name) => {
             let config = Config::load(config_path)?;
             let known = || config.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
-            let dialect = config.source(name).map(|source| source.dialect.clone());
-            let dialect = dialect.with_context(|| format!("there is no source `{name}`; the configuration has: {}", known()))?;
-            (dialect, Some((config, name)))
+            let source = config.source(name);
+            let source = source.with_context(|| format!("there is no source `{name}`; the configuration has: {}", known()))?;
+            (source.read(&headers, &body), Some((config, name)))
         }
     };
-    let (events, reason, exit) = match dialect.read(&headers, &body) {
+    let (events, reason, exit) = match reading {
         Ok(Reading::Events(events)) => (events, None, Exit::Success),
         Ok(Reading::Nothing(reason)) => (Vec::new(), Some(reason), Exit::Success),
         Err(malformed) => (Vec::new(), Some(malformed.to_string()), Exit::Failure),

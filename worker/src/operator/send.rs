@@ -15,6 +15,7 @@ use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, Listen, Repository, Source};
 use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::git_name::{RefName, Sha};
+use hookspool_common::names::SourceName;
 use hookspool_common::repository_name::RepositoryName;
 use hookspool_common::secrets::SecretStore;
 use serde_json::json;
@@ -23,11 +24,12 @@ use super::explain::read_body;
 use super::post::{Destination, post};
 use super::{Exit, options};
 use crate::git;
-use push::{PushedCommit, PushedRef, delivery_of};
+use push::{PushedCommit, PushedRef, delivery_of, tells_of_pushes};
 
 pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
     let repository = options.repository.as_deref().map(|name| find_repository(config, name)).transpose()?;
-    let source_name = options.source.as_ref().or(repository.map(|repository| &repository.source)).context("name a --source")?;
+    let of_repository = || repository.and_then(|repository| source_of(config, repository));
+    let source_name = options.source.as_ref().or_else(of_repository).context("name a --source")?;
     let source = config.source(source_name).with_context(|| format!("there is no source `{source_name}`"))?;
     ensure!(
         options.pusher.is_none() || source.dialect != Provider::Bitbucket.into(),
@@ -48,6 +50,12 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
     Ok(if (200..300).contains(&answer.status) { Exit::Success } else { Exit::Failure })
 }
 
+/// Of the repository's sources the first that can tell of a push, else the first.
+fn source_of<'c>(config: &'c Config, repository: &'c Repository) -> Option<&'c SourceName> {
+    let tells = |name: &&SourceName| config.source(name).is_some_and(|source| tells_of_pushes(&source.dialect));
+    repository.sources.iter().find(tells).or(repository.sources.first())
+}
+
 fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
@@ -66,10 +74,13 @@ fn what(
     repository: Option<&Repository>,
 ) -> anyhow::Result<(String, Vec<u8>)> {
     if let Some(repository) = repository {
-        let Dialect::Forge(provider) = dialect else {
-            bail!("what the sender of a generic source says of a repository is not known here; give --source and --body");
+        let told = match dialect {
+            Dialect::Forge(provider) => present_push(config, options, *provider, repository)?,
+            Dialect::Generic(_) => None,
         };
-        let (event, body) = present_push(config, options, *provider, repository)?;
+        let (event, body) = told.with_context(|| {
+            format!("how the sender of a {} source tells of a push is not known here; give --source and --body", dialect.name())
+        })?;
         return Ok((event.to_owned(), body));
     }
     let body = match &options.body {
@@ -91,7 +102,7 @@ fn present_push(
     options: &options::Send,
     provider: Provider,
     repository: &Repository,
-) -> anyhow::Result<(&'static str, Vec<u8>)> {
+) -> anyhow::Result<Option<(&'static str, Vec<u8>)>> {
     let wanted = options.reference.as_deref().unwrap_or("HEAD");
     let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
     let said = git_ls_remote(config, repository, &full)?;

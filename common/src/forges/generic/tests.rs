@@ -99,6 +99,18 @@ fn constant_content_is_not_known_again_unless_its_time_is_signed() {
 }
 
 #[test]
+fn the_same_body_for_another_service_is_other_content() {
+    let source = generic(hmac(Algorithm::Sha256, Encoding::Hex, None));
+    let content = |path: &str| {
+        let mut headers = source.headers_of_a_delivery(&Sent { event: "", id: "1", body: BODY, at: NOW }, &secret("right"));
+        headers.add(PATH_HEADER, path);
+        source.verify(&headers, BODY, &[secret("right")], NOW).unwrap().0.unwrap()
+    };
+    assert_eq!(content("/redeploy/web"), content("/redeploy/web"));
+    assert_ne!(content("/redeploy/web"), content("/redeploy/api"));
+}
+
+#[test]
 fn an_empty_signed_body_is_the_digest_that_others_make_of_it() {
     // RFC 4231 has no such case; made with: printf '' | openssl dgst -sha256 -hmac key
     let empty = "5d5d139563c95b5967b9bd9a8c9b233a9dedb45072794cd232dc1b74832607d0";

@@ -160,6 +160,13 @@ fn the_same_commit_of_a_ref_joins_only_while_it_is_queued() {
 }
 
 #[test]
+fn two_contracts_for_one_commit_are_two_runs() {
+    let mut fixture = fixture();
+    let contract = || request("verify", event(Kind::Pact, "contract_published", "refs/heads/master", Some(SHA)), OnNew::Queue);
+    assert!(!fixture.admit(contract()).joined && !fixture.admit(contract()).joined);
+}
+
+#[test]
 fn a_refused_request_is_a_run_that_says_why() {
     let mut fixture = fixture();
     let mut refused = request("a", push("master", SHA), OnNew::ReplaceQueued);

@@ -1,6 +1,6 @@
 //! A push, before it is put into a forge's words; and which forge has which.
 
-use hookspool_common::forges::Provider;
+use hookspool_common::forges::{Dialect, Provider};
 use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::repository_name::RepositoryName;
 
@@ -44,13 +44,19 @@ impl PushedRef<'_> {
     }
 }
 
-/// The event's name and the body that `provider` sends of a push.
-pub(super) fn delivery_of(provider: Provider, push: &PushedRef<'_>) -> (&'static str, Vec<u8>) {
-    match provider {
+/// Whether the senders of this dialect tell of pushes, in words that are known here.
+pub(super) fn tells_of_pushes(dialect: &Dialect) -> bool {
+    matches!(dialect, Dialect::Forge(provider) if *provider != Provider::PactBroker)
+}
+
+/// The event's name and the body that `provider` sends of a push, if it tells of pushes.
+pub(super) fn delivery_of(provider: Provider, push: &PushedRef<'_>) -> Option<(&'static str, Vec<u8>)> {
+    Some(match provider {
         Provider::Github => ("push", github::push_body(push)),
         Provider::Gitea | Provider::Forgejo => gitea::delivery(push),
         Provider::Gitlab => gitlab::delivery(push),
         Provider::Bitbucket => bitbucket::delivery(push),
         Provider::BitbucketServer => bitbucket_server::delivery(push),
-    }
+        Provider::PactBroker => return None,
+    })
 }
