@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 
-const NOW: Instant = Instant::from_millis(1_800_000_000_000);
+pub(super) const NOW: Instant = Instant::from_millis(1_800_000_000_000);
 
 fn headers(provider: Provider, event: &str) -> Headers {
     let sent = Sent { event, id: "an-id", body: b"", at: NOW };
@@ -16,6 +17,17 @@ fn headers(provider: Provider, event: &str) -> Headers {
 
 fn read(provider: Provider, headers: &Headers, body: &[u8]) -> Result<Reading, Malformed> {
     Dialect::Forge(provider).read(headers, body)
+}
+
+/// What a delivery of this body tells: its events, or the reason why it tells of none.
+pub(super) fn told(provider: Provider, event: &str, body: &Value) -> Value {
+    match read(provider, &headers(provider, event), body.to_string().as_bytes()).unwrap() {
+        Reading::Events(events) => {
+            assert!(events.iter().all(Event::is_consistent));
+            serde_json::to_value(events).unwrap()
+        }
+        Reading::Nothing(reason) => Value::String(reason),
+    }
 }
 
 /// The event header of a recording, which follows from its file's name.

@@ -61,6 +61,16 @@ pub(super) fn owned(text: &Option<Cow<'_, str>>) -> Option<String> {
     text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// A text, unless the forge says nothing with it.
+pub(super) fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// Why a repository's new name starts nothing, and what is to be done about it.
+pub(super) fn moved(former: &str, now: &str) -> Unread {
+    Unread::Other(format!("{former} is {now} now; change `repository` where repositories/*.toml says {former}"))
+}
+
 /// A commit's id; the zero id and an absent one are `None`.
 pub(super) fn commit_id(text: Option<&Cow<'_, str>>) -> Result<Option<Sha>, Unread> {
     match text.map(AsRef::as_ref) {
