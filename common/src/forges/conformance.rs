@@ -34,6 +34,9 @@ pub(super) fn told(provider: Provider, event: &str, body: &Value) -> Value {
 fn event_of(provider: Provider, file: &str) -> &'static str {
     let kind = |prefix: &str| file.starts_with(prefix);
     match provider {
+        Provider::Gitea if kind("HookPullRequestReviewAck") => "pull_request_approved",
+        Provider::Gitea if kind("HookPullRequestReviewDeny") => "pull_request_rejected",
+        Provider::Gitea if kind("HookPullRequestReviewComment") => "pull_request_comment",
         Provider::Github | Provider::Gitea | Provider::Forgejo if kind("HookPullRequest") => "pull_request",
         Provider::Github if kind("HookPush") || kind("HookTag") => "push",
         Provider::Gitea | Provider::Forgejo if kind("HookPush") => "push",

@@ -80,6 +80,11 @@ pub(super) fn commit_id(text: Option<&Cow<'_, str>>) -> Result<Option<Sha>, Unre
     }
 }
 
+/// The same of a text that is owned.
+pub(super) fn commit(text: Option<String>) -> Result<Option<Sha>, Unread> {
+    commit_id(text.map(Cow::from).as_ref())
+}
+
 /// The paths of a commit's three lists, each once; `None` when the forge gave none of the lists.
 pub(super) fn paths(lists: [&Option<Vec<Cow<'_, str>>>; 3]) -> Option<Vec<String>> {
     if lists.iter().all(|list| list.is_none()) {

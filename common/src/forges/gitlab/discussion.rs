@@ -4,12 +4,12 @@ use serde::Deserialize;
 
 use super::wire::{Around, Label, head_of, titles};
 use crate::event::{Comment, CommentOn, Event, Issue, PullRequest, Side};
-use crate::forges::reading::{Unread, said, shape};
+use crate::forges::reading::{Unread, commit, said, shape};
 use crate::git_name::{RefName, Sha};
 
 #[derive(Deserialize)]
 struct LastCommit {
-    id: Option<Sha>,
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ struct Request {
 /// A merge request as an event's: its ref, its commit, and what is known of it.
 fn on_request(request: Request, labels: Vec<String>, action: String, event: Event) -> Result<Event, Unread> {
     let branch = |name: &str| RefName::of_branch(name).map_err(shape);
-    let sha = request.last_commit.and_then(|commit| commit.id);
+    let sha = commit(request.last_commit.and_then(|commit| commit.id))?;
     let event = event.with_ref(head_of(request.iid)?);
     let request = PullRequest {
         number: request.iid,
