@@ -28,9 +28,14 @@ pub(super) fn shape(why: impl ToString) -> Unread {
 pub(super) fn parse<'a, T: Deserialize<'a>, R>(body: &'a [u8], read: impl FnOnce(T) -> Result<R, Unread>) -> Result<R, Unread> {
     match serde_json::from_slice(body) {
         Ok(delivery) => read(delivery),
-        Err(error) if error.is_data() && serde_json::from_slice::<IgnoredAny>(body).is_ok() => Err(shape(error)),
+        Err(error) if is_json(body) => Err(shape(error)),
         Err(error) => Err(Unread::NotJson(error.to_string())),
     }
+}
+
+/// Whether it is JSON, whatever the type that it did not fit took it for (RFC 8259 section 8.1: in UTF-8).
+fn is_json(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<IgnoredAny>(body).is_ok())
 }
 
 /// Any JSON at all.
