@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::forges::Provider;
-use crate::forges::conformance;
+use crate::forges::conformance::{self, NOW};
+use crate::forges::{Dialect, Provider};
 
 const SHA: &str = "562e173be03b8ff2efb05345d12df18815438a4b";
 
@@ -134,6 +134,22 @@ fn a_review_decides_or_is_a_comment() {
     );
     let expected = json!({ "action": "reviewed", "on": "pull_request", "number": 7, "body": "well done", "author": octo() });
     assert_eq!(comment["comment"], expected);
+}
+
+#[test]
+fn a_delivery_under_the_headers_of_gogs_alone_is_verified_and_read() {
+    let (secret, body) =
+        (Secret::new(b"secret".to_vec()), about_shop("published", json!({ "release": { "tag_name": "v1" } })).to_string());
+    let mut headers = Headers::new();
+    headers.add("X-Gogs-Event", "release");
+    headers.add("X-Gogs-Delivery", "an-id");
+    headers.add("X-Gogs-Signature", &signature::hex(&signature::hmac_sha256(&secret, body.as_bytes())));
+    let gitea = Dialect::Forge(Provider::Gitea);
+    let holds = |body: &str| gitea.verify(&headers, body.as_bytes(), std::slice::from_ref(&secret), NOW).is_ok();
+    assert!(holds(&body) && !holds("{}"));
+    assert_eq!(gitea.id_of(&headers), Some("an-id"));
+    let Ok(Reading::Events(events)) = gitea.read(&headers, body.as_bytes()) else { panic!("it was not read") };
+    assert_eq!((events[0].kind, events[0].tag.as_deref()), (Kind::Release, Some("v1")));
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(super) fn name(named: Named) -> String {
 #[derive(Deserialize)]
 pub(super) struct Told {
     event_name: Option<String>,
+    object_kind: Option<String>,
     path_with_namespace: Option<String>,
     old_path_with_namespace: Option<String>,
     full_path: Option<String>,
@@ -53,7 +54,8 @@ pub(super) struct Told {
 
 /// A reason why it starts nothing.
 pub(super) fn reason(told: Told, headers: &Headers) -> Result<Vec<Event>, Unread> {
-    let event = said(told.event_name).ok_or_else(|| shape("there is no `object_kind` and no `event_name`"))?;
+    let event =
+        said(told.event_name).or(said(told.object_kind)).ok_or_else(|| shape("there is no `object_kind` and no `event_name`"))?;
     let (now, former) = match event.as_str() {
         "repository_update" => {
             let why = "`repository_update` names no commit of its own; choose push and tag push events for the system hook";

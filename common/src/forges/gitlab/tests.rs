@@ -237,6 +237,8 @@ fn what_only_system_hooks_tell_starts_nothing_and_says_what_to_do() {
     assert_eq!(renamed, Reading::Nothing(why.to_owned()));
     let why = "GitLab's system hook `user_create` starts nothing in Hookspool";
     assert_eq!(told("System Hook", &json!({ "event_name": "user_create", "name": "x" })), why);
+    let why = "GitLab's system hook `wiki_page` starts nothing in Hookspool";
+    assert_eq!(told("System Hook", &json!({ "object_kind": "wiki_page", "project": project() })), why);
     for unclear in [json!({ "event_name": "project_rename" }), json!({}), json!({ "event_name": 7 })] {
         assert!(told("System Hook", &unclear).as_str().unwrap().contains("not of the shape"), "{unclear}");
     }
