@@ -43,8 +43,9 @@ const EVENT_HEADER: &str = "x-gitlab-event";
 const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 const TOKEN_HEADER: &str = "x-gitlab-token";
 
-/// A signing token signs ("Signing tokens"); another secret is sent as it is, and is then all that vouches for the
-/// body. Each is good for its own form alone: who has seen a delivery must not be able to send one as the other.
+/// A signing token signs as Standard Webhooks has it (gitlab-org/gitlab, merge request 230944); another secret is sent as
+/// it is, and is then all that vouches for the body. Each is good for its own form alone: who has seen a delivery must
+/// not be able to send one as the other.
 fn verify(headers: &Headers, body: &[u8], secrets: &[Secret], now: Instant) -> Result<Proof, SignatureError> {
     let (keys, tokens): (Vec<_>, Vec<_>) = secrets.iter().cloned().partition(standard_webhooks::is_signing_key);
     if headers.has(SIGNATURE_HEADER) {
