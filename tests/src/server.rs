@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hookspool_common::forges::Provider;
 use nix::unistd::{User, geteuid};
 use serde_json::Value;
 
@@ -267,6 +268,29 @@ impl Server {
         let receiver = self.receiver.as_ref().expect("a receiver runs");
         let post = Post::signed(delivery.event, &delivery.id, delivery.body.to_string());
         receiver.post(&post).unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// Makes the source another forge's and the repository one of its own, and starts the receiver anew.
+    pub fn move_to(&mut self, provider: Provider, repository: &str) {
+        self.stop_receiver();
+        let changes = [
+            (self.config(), "provider = \"github\"".to_owned(), format!("provider = \"{}\"", provider.as_str())),
+            (self.path().join("repositories/shop.toml"), "github.com/octo/shop".to_owned(), repository.to_owned()),
+        ];
+        for (file, old, new) in changes {
+            let text = fs::read_to_string(&file).expect("the configuration can be read");
+            assert!(text.contains(&old), "{text}");
+            fs::write(&file, text.replace(&old, &new)).expect("the configuration can be written");
+        }
+        self.start_receiver();
+    }
+
+    /// Posts what another forge sent and jobs are to come of, and lets the worker do all there is to do.
+    pub fn post_and_settle(&self, post: &Post) {
+        let receiver = self.receiver.as_ref().expect("a receiver runs");
+        let answer = receiver.post(post).unwrap_or_else(|error| panic!("no answer: {error}"));
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        self.settle();
     }
 
     /// Posts a delivery that jobs are to come of; gives the id that the receiver answers.

@@ -1,16 +1,19 @@
-//! Pushes of every forge through the real receiver: what was really sent, and several changes in one push.
+//! Deliveries of every forge through the real receiver: what was really sent, several changes in one push, what people
+//! say and publish, and the signatures of GitLab.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::path::PathBuf;
 
+use hookspool_common::clock::{Clock, Instant, SystemClock};
 use hookspool_common::event::Kind;
-use hookspool_common::forges::{Dialect, Provider, Reading};
+use hookspool_common::forges::{Dialect, Provider, Reading, Sent};
 use hookspool_common::record::Answer;
+use hookspool_common::secrets::Secret;
 use hookspool_tests::programs::workspace;
 use hookspool_tests::receiver::{Installation, Post, RunningReceiver};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The forge, and what it calls a push and a tag.
 const FORGES: [(Provider, &str, &str); 6] = [
@@ -22,12 +25,18 @@ const FORGES: [(Provider, &str, &str); 6] = [
     (Provider::BitbucketServer, "repo:refs_changed", "repo:refs_changed"),
 ];
 
-/// A receiver whose source is this forge and whose jobs want every push and tag of these repositories.
-fn receiver_for(provider: Provider, repositories: &[String]) -> (Installation, RunningReceiver) {
+/// An installation whose source is this forge.
+fn installation_for(provider: Provider) -> Installation {
     let installation = Installation::new().unwrap();
     let config = fs::read_to_string(installation.config()).unwrap();
     let provider = format!("provider = \"{}\"", provider.as_str());
     fs::write(installation.config(), config.replace("provider = \"github\"", &provider)).unwrap();
+    installation
+}
+
+/// A receiver whose source is this forge and whose jobs want every push and tag of these repositories.
+fn receiver_for(provider: Provider, repositories: &[String]) -> (Installation, RunningReceiver) {
+    let installation = installation_for(provider);
     for (number, name) in repositories.iter().enumerate() {
         let text = format!(
             "repository = \"{name}\"\nsource = \"github\"\n[[job]]\nname = \"branches\"\nwhen = {{ event = \"push\", branch = \"**\" }}\nbuild = \"true\"\n\
@@ -191,4 +200,119 @@ fn every_change_of_one_push_to_bitbucket_is_an_event() {
         .map(|proposal| (proposal.event.kind, proposal.event.reference.clone().unwrap().to_string()))
         .collect();
     assert_eq!(told, [(Kind::Push, "refs/heads/feature/x".to_owned()), (Kind::Tag, "refs/tags/v1".to_owned())]);
+}
+
+/// The project of GitLab that the tests below speak of.
+fn project() -> Value {
+    json!({ "id": 5, "git_http_url": "https://git.example.com/group/sub/shop.git" })
+}
+
+/// A receiver whose one repository has a job for `/deploy` in a comment, one for releases, and one for pushes to `main`.
+fn receiver_of_talk(provider: Provider, repository: &str) -> (Installation, RunningReceiver) {
+    let installation = installation_for(provider);
+    let text = format!(
+        "repository = \"{repository}\"\nsource = \"github\"\n\
+         [[job]]\nname = \"on-comment\"\nwhen = {{ event = \"comment\", comment = \"/deploy\" }}\nbuild = \"true\"\n\
+         [[job]]\nname = \"on-release\"\nwhen = {{ event = \"release\", tag = \"v*\" }}\nbuild = \"true\"\n\
+         [[job]]\nname = \"on-push\"\nwhen = {{ event = \"push\", branch = \"main\" }}\nbuild = \"true\"\n"
+    );
+    installation.write_repository("talk", &text).unwrap();
+    let receiver = installation.start().unwrap();
+    (installation, receiver)
+}
+
+/// What the receiver answers: its status, and the jobs that are to run or the reason why there are none.
+fn answer_to(receiver: &RunningReceiver, post: &Post) -> (u16, Value) {
+    let answer = receiver.post(post).unwrap();
+    let mut body: Value = serde_json::from_str(&answer.body).unwrap();
+    let key = if answer.status == 202 { "jobs" } else { "reason" };
+    (answer.status, body[key].take())
+}
+
+#[test]
+fn comments_and_releases_of_every_forge_that_has_them_start_a_job() {
+    let of_gitea = json!({ "full_name": "group/sub/shop", "clone_url": "https://git.example.com/group/sub/shop.git" });
+    let of_server =
+        json!({ "id": 84, "links": { "clone": [{ "href": "https://git.example.com/scm/group/sub/shop.git", "name": "http" }] } });
+    let end = json!({ "id": "refs/heads/main", "repository": of_server });
+    let note =
+        json!({ "project": project(), "object_attributes": { "note": "/deploy", "action": "create" }, "issue": { "iid": 1 } });
+    let gitea_comment = json!({ "action": "created", "issue": { "number": 1 }, "comment": { "body": "/deploy\nplease" }, "repository": of_gitea });
+    let gitea_release = json!({ "action": "published", "release": { "tag_name": "v1" }, "repository": of_gitea });
+    let gitlab_release = json!({ "action": "create", "tag": "v1", "project": project() });
+    let cloud = json!({ "comment": { "content": { "raw": "/deploy" } }, "issue": { "id": 1 }, "repository": { "full_name": "octo/shop" } });
+    let server = json!({ "comment": { "text": "/deploy" }, "pullRequest": { "id": 7, "fromRef": end, "toRef": end } });
+    let ours = "git.example.com/group/sub/shop";
+    let cases = [
+        (Provider::Gitlab, ours, "Note Hook", &note, "on-comment"),
+        (Provider::Gitlab, ours, "Release Hook", &gitlab_release, "on-release"),
+        (Provider::Gitea, ours, "issue_comment", &gitea_comment, "on-comment"),
+        (Provider::Gitea, ours, "release", &gitea_release, "on-release"),
+        (Provider::Forgejo, ours, "issue_comment", &gitea_comment, "on-comment"),
+        (Provider::Forgejo, ours, "release", &gitea_release, "on-release"),
+        (Provider::Bitbucket, "bitbucket.org/octo/shop", "issue:comment_created", &cloud, "on-comment"),
+        (Provider::BitbucketServer, ours, "pr:comment:added", &server, "on-comment"),
+    ];
+    for (provider, repository, event, body, job) in cases {
+        let (_installation, receiver) = receiver_of_talk(provider, repository);
+        let answer = answer_to(&receiver, &Post::signed_by(provider, event, "one", body.to_string()));
+        assert_eq!(answer, (202, json!([job])), "{} {event}", provider.as_str());
+    }
+}
+
+#[test]
+fn a_system_hook_of_gitlab_starts_what_a_projects_own_would_and_tells_of_new_names() {
+    let (_installation, receiver) = receiver_of_talk(Provider::Gitlab, "git.example.com/group/sub/shop");
+    let told =
+        |id: &str, body: Value| answer_to(&receiver, &Post::signed_by(Provider::Gitlab, "System Hook", id, body.to_string()));
+    let (old, new) = ("a51241ae1f00cbe728930db48e890b18fd527f99", "c14c1bb05dfb1fdcdf06b31485fff61b0ea44277");
+    let push = json!({ "event_name": "push", "ref": "refs/heads/main", "before": old, "after": new, "project": project() });
+    assert_eq!(told("push", push), (202, json!(["on-push"])));
+    let note = json!({ "object_kind": "note", "project": project(), "object_attributes": { "note": "/deploy" }, "commit": { "id": new } });
+    assert_eq!(told("note", note), (202, json!(["on-comment"])));
+    let update = json!({ "event_name": "repository_update", "project": project(), "changes": [], "refs": ["refs/heads/main"] });
+    let (status, reason) = told("update", update);
+    assert!(status == 200 && reason.as_str().unwrap().contains("choose push and tag push events"), "{reason}");
+    let renamed = json!({ "event_name": "project_rename", "path_with_namespace": "group/store", "old_path_with_namespace": "group/sub/shop" });
+    let why = "group/sub/shop is group/store now; change `repository` where repositories/*.toml says group/sub/shop";
+    assert_eq!(told("rename", renamed), (200, json!(why)));
+}
+
+#[test]
+fn a_signed_delivery_of_gitlab_counts_once_and_nothing_else_counts_at_all() {
+    let installation = installation_for(Provider::Gitlab);
+    let key = Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec());
+    let other_key = Secret::new(b"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_vec());
+    fs::write(installation.path().join("secrets/receiver/webhook"), key.bytes()).unwrap();
+    let text = "repository = \"git.example.com/group/sub/shop\"\nsource = \"github\"\n\
+                [[job]]\nname = \"image\"\nwhen = { event = \"release\" }\nbuild = \"true\"\n";
+    installation.write_repository("signed", text).unwrap();
+    let receiver = installation.start().unwrap();
+    let body = json!({ "action": "create", "tag": "v1", "project": project() }).to_string();
+    let now = SystemClock.now();
+    let sent = |seconds: i64, secret: &Secret| {
+        let at = Instant::from_millis(now.millis() + seconds * 1000);
+        Post::sent(Provider::Gitlab, &Sent { event: "Release Hook", id: "an-id", body: body.as_bytes(), at }, secret)
+    };
+    let status = |post: &Post| receiver.post(post).unwrap().status;
+    let good = sent(0, &key);
+    assert_eq!(status(&sent(-360, &key)), 401, "it was signed too long ago");
+    assert_eq!(status(&sent(360, &key)), 401, "it is from the future");
+    assert_eq!(status(&sent(0, &other_key)), 401, "another key signed it");
+    assert_eq!(status(&good.clone().with_body(body.replace("v1", "v2"))), 401, "its body was changed");
+    assert_eq!(status(&good.clone().with("webhook-id", "another-id")), 401, "its id was changed");
+    assert_eq!(
+        status(&good.clone().with("webhook-timestamp", (now.millis() / 1000 + 1).to_string())),
+        401,
+        "its time was changed"
+    );
+    let unsigned = good.clone().without("webhook-signature");
+    assert_eq!(status(&unsigned), 401, "it is not signed");
+    assert_eq!(status(&unsigned.and("x-gitlab-token", key.bytes())), 401, "the key itself was taken for a token");
+    let accepted = receiver.post(&good).unwrap();
+    assert_eq!((accepted.status, accepted.text("status")), (202, "accepted".to_owned()));
+    let again = receiver.post(&sent(10, &key)).unwrap();
+    assert_eq!((again.status, again.text("status")), (200, "duplicate".to_owned()));
+    assert_eq!(again.text("delivery"), accepted.text("delivery"));
+    assert_eq!(installation.records().unwrap().len(), 1);
 }

@@ -1,7 +1,10 @@
 //! Which commit runs: a payload is a hint, the forge is the truth. Everything through the real receiver and worker, with
 //! a real git repository.
 
+use hookspool_common::forges::Provider;
+use hookspool_tests::receiver::Post;
 use hookspool_tests::server::{Delivery, Push, Server, Setup, text};
+use serde_json::json;
 
 /// A job for every branch, one for every tag, and one that would show that a tag was taken for a branch.
 const JOBS: &str = r#"
@@ -259,6 +262,30 @@ fn a_pull_request_of_a_fork_runs_only_where_forks_may_and_without_secrets() {
         let env = server.written("everyones.env").unwrap();
         assert!(!env.contains("TOKEN") && !env.contains("open sesame"), "{env}");
     }
+}
+
+#[test]
+fn what_is_said_on_a_request_runs_at_its_branch_or_not_at_all_where_the_forge_keeps_no_ref_for_it() {
+    let job = "[[job]]\nname = \"said\"\nforks = true\n\
+               when = [{ event = \"comment\", comment = \"/build\" }]\nbuild = \"git rev-parse HEAD >>$OUT/said.sha\"\n";
+    let mut server = Server::new(job);
+    server.move_to(Provider::Bitbucket, "bitbucket.org/octo/shop");
+    let sha = server.laptop.push_commit("topic", "A proposal");
+    let end = |repository: &str, branch: &str| json!({ "branch": { "name": branch }, "repository": { "full_name": repository } });
+    let said_on_one_from = |source: &str| {
+        let body = json!({
+            "pullrequest": { "id": 7, "source": end(source, "topic"), "destination": end("octo/shop", "master") },
+            "comment": { "content": { "raw": "/build" } }, "repository": { "full_name": "octo/shop" },
+        });
+        server.post_and_settle(&Post::signed_by(Provider::Bitbucket, "pullrequest:comment_created", source, body.to_string()));
+    };
+    said_on_one_from("octo/shop");
+    assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
+    assert_eq!(server.written("said.sha").as_deref(), Some(&*sha));
+    said_on_one_from("mallory/shop");
+    let refused = ("refused".to_owned(), "the event names no ref, so there is nothing to check out".to_owned());
+    assert_eq!(server.outcome(2), refused);
+    assert_eq!(server.written("said.sha"), Some(sha));
 }
 
 #[test]

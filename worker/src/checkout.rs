@@ -208,9 +208,10 @@ fn at_its_commit(mirror: &Path, run: &Run, tip: Target) -> Result<Target, Checko
     Ok(Target { sha: asked.clone(), ..tip })
 }
 
-/// What is not about a ref (an issue, a package, a service, …) runs at the default branch.
+/// What is not about a ref (an issue, a package, a service, …) runs at the default branch. What is about a request must
+/// not: its job would run other code than it is about.
 fn target_without_ref(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, run: &Run) -> Result<Target, Checkout> {
-    if run.event.kind.is_about_a_ref() {
+    if run.event.kind.is_about_a_ref() || run.event.pull_request.is_some() {
         return Err(Checkout::Refused("the event names no ref, so there is nothing to check out".to_owned()));
     }
     let tip = default_branch(tools, mirror, remote)?;

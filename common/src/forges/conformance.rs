@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 
-const NOW: Instant = Instant::from_millis(1_800_000_000_000);
+pub(super) const NOW: Instant = Instant::from_millis(1_800_000_000_000);
 
 fn headers(provider: Provider, event: &str) -> Headers {
     let sent = Sent { event, id: "an-id", body: b"", at: NOW };
@@ -18,10 +19,24 @@ fn read(provider: Provider, headers: &Headers, body: &[u8]) -> Result<Reading, M
     Dialect::Forge(provider).read(headers, body)
 }
 
+/// What a delivery of this body tells: its events, or the reason why it tells of none.
+pub(super) fn told(provider: Provider, event: &str, body: &Value) -> Value {
+    match read(provider, &headers(provider, event), body.to_string().as_bytes()).unwrap() {
+        Reading::Events(events) => {
+            assert!(events.iter().all(Event::is_consistent));
+            serde_json::to_value(events).unwrap()
+        }
+        Reading::Nothing(reason) => Value::String(reason),
+    }
+}
+
 /// The event header of a recording, which follows from its file's name.
 fn event_of(provider: Provider, file: &str) -> &'static str {
     let kind = |prefix: &str| file.starts_with(prefix);
     match provider {
+        Provider::Gitea if kind("HookPullRequestReviewAck") => "pull_request_approved",
+        Provider::Gitea if kind("HookPullRequestReviewDeny") => "pull_request_rejected",
+        Provider::Gitea if kind("HookPullRequestReviewComment") => "pull_request_comment",
         Provider::Github | Provider::Gitea | Provider::Forgejo if kind("HookPullRequest") => "pull_request",
         Provider::Github if kind("HookPush") || kind("HookTag") => "push",
         Provider::Gitea | Provider::Forgejo if kind("HookPush") => "push",
@@ -109,14 +124,46 @@ fn an_unknown_event_is_nothing_and_an_unnamed_one_is_malformed() {
     }
 }
 
+/// The names of events that any forge has a reader for.
+const EVENTS: &str = "push|create|delete|pull_request|pull_request_approved|pull_request_comment|issues|issue_comment|release|package\
+    |status|workflow_run|workflow_job|action_run_success|repository|check_run|check_suite|deployment|deployment_status\
+    |Push Hook|Tag Push Hook|Merge Request Hook|Issue Hook|Note Hook|Pipeline Hook|Job Hook|Deployment Hook|Release Hook|System Hook\
+    |repo:push|repo:commit_comment_created|repo:commit_status_created|repo:updated|repo:transfer|issue:created|issue:comment_created\
+    |pullrequest:created|pullrequest:comment_created|repo:refs_changed|repo:comment:added|repo:modified|mirror:repo_synchronized\
+    |pr:opened|pr:comment:added|diagnostics:ping";
+
+/// Names that forges give to fields, so that chance comes past the first of them.
+const FIELDS: &str = "action|number|iid|id|ref|tag|sha|hash|state|repository|project|full_name|clone_url|sender|user|issue|comment|body\
+    |note|text|object_kind|event_name|object_attributes|merge_request|pull_request|pullrequest|pullRequest|head|base|source|destination\
+    |branch|name|release|tag_name|changes|old|new|push|commit|commit_status|links|run|workflow_run|package|fromRef|toRef";
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        "[a-z/:.-]{0,12}|main|refs/heads/main|issue|note|https://git.example.com/octo/shop.git|0{40}|1{40}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 8, |inner| {
+        prop_oneof![
+            1 => proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            4 => proptest::collection::btree_map(FIELDS, inner, 0..10).prop_map(|fields| fields.into_iter().collect()),
+        ]
+    })
+}
+
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(
-        event in "push|create|repo:push|repo:refs_changed|Push Hook|Merge Request Hook|System Hook|pull_request|pr:opened|pullrequest:created",
-        body in proptest::collection::vec(any::<u8>(), 0..200),
-    ) {
+    fn any_bytes_are_read_without_a_panic(event in EVENTS, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         for provider in Provider::ALL {
             let _ = read(provider, &headers(provider, &event), &body);
+        }
+    }
+
+    #[test]
+    fn json_of_any_shape_is_no_error_and_makes_no_event_that_contradicts_itself(event in EVENTS, body in any_json()) {
+        for provider in Provider::ALL {
+            told(provider, &event, &body);
         }
     }
 }

@@ -28,9 +28,14 @@ pub(super) fn shape(why: impl ToString) -> Unread {
 pub(super) fn parse<'a, T: Deserialize<'a>, R>(body: &'a [u8], read: impl FnOnce(T) -> Result<R, Unread>) -> Result<R, Unread> {
     match serde_json::from_slice(body) {
         Ok(delivery) => read(delivery),
-        Err(error) if error.is_data() && serde_json::from_slice::<IgnoredAny>(body).is_ok() => Err(shape(error)),
+        Err(error) if is_json(body) => Err(shape(error)),
         Err(error) => Err(Unread::NotJson(error.to_string())),
     }
+}
+
+/// Whether it is JSON, whatever the type that it did not fit took it for (RFC 8259 section 8.1: in UTF-8).
+fn is_json(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<IgnoredAny>(body).is_ok())
 }
 
 /// Any JSON at all.
@@ -61,6 +66,16 @@ pub(super) fn owned(text: &Option<Cow<'_, str>>) -> Option<String> {
     text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// A text, unless the forge says nothing with it.
+pub(super) fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// Why a repository's new name starts nothing, and what is to be done about it.
+pub(super) fn moved(former: &str, now: &str) -> Unread {
+    Unread::Other(format!("{former} is {now} now; change `repository` where repositories/*.toml says {former}"))
+}
+
 /// A commit's id; the zero id and an absent one are `None`.
 pub(super) fn commit_id(text: Option<&Cow<'_, str>>) -> Result<Option<Sha>, Unread> {
     match text.map(AsRef::as_ref) {
@@ -68,6 +83,11 @@ pub(super) fn commit_id(text: Option<&Cow<'_, str>>) -> Result<Option<Sha>, Unre
         Some(zeros) if zeros.bytes().all(|byte| byte == b'0') => Ok(None),
         Some(id) => id.parse().map(Some).map_err(shape),
     }
+}
+
+/// The same of a text that is owned.
+pub(super) fn commit(text: Option<String>) -> Result<Option<Sha>, Unread> {
+    commit_id(text.map(Cow::from).as_ref())
 }
 
 /// The paths of a commit's three lists, each once; `None` when the forge gave none of the lists.

@@ -59,6 +59,11 @@ pub(super) fn is_recent(timestamp: &str, now: Instant, tolerance: Duration) -> b
     (now.millis() / 1000).abs_diff(seconds) <= tolerance.unsigned_abs()
 }
 
+/// Whether this is a key for signing, which its sender never sends.
+pub(super) fn is_signing_key(secret: &Secret) -> bool {
+    secret.bytes().starts_with(SECRET_PREFIX.as_bytes())
+}
+
 /// The key that a secret's text stands for: base64 after `whsec_`, else the text itself.
 fn key(secret: &Secret) -> Option<Secret> {
     match secret.bytes().strip_prefix(SECRET_PREFIX.as_bytes()) {

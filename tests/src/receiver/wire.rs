@@ -36,10 +36,15 @@ impl Post {
     #[must_use]
     pub fn signed_with(secret: &Secret, dialect: impl Into<Dialect>, event: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        let sent = Sent { event, id, body: &body, at: SystemClock.now() };
-        let headers = dialect.into().headers_of_a_delivery(&sent, secret);
+        Self::sent(dialect, &Sent { event, id, body: &body, at: SystemClock.now() }, secret)
+    }
+
+    /// What this forge would send at a time and with a secret of the caller's choice.
+    #[must_use]
+    pub fn sent(dialect: impl Into<Dialect>, sent: &Sent<'_>, secret: &Secret) -> Self {
+        let headers = dialect.into().headers_of_a_delivery(sent, secret);
         let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
-        Self { headers, body }
+        Self { headers, body: sent.body.to_vec() }
     }
 
     /// A signed push of `branch` to the configured repository; `number` makes the body another one.
