@@ -5,9 +5,9 @@
 
 use serde::Deserialize;
 
-use super::wire::{Around, said};
+use super::wire::Around;
 use crate::event::{Check, Event, Pipeline};
-use crate::forges::reading::{Unread, shape};
+use crate::forges::reading::{Unread, said, shape};
 use crate::git_name::{RefName, Sha};
 
 /// One of the requests whose head a check is on.

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::wire::{Around, said};
+use super::wire::Around;
 use crate::event::{Deployment, Event};
-use crate::forges::reading::{Unread, shape};
+use crate::forges::reading::{Unread, said, shape};
 use crate::git_name::Sha;
 
 #[derive(Deserialize)]

@@ -6,9 +6,9 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::wire::{Account, Around, author, said};
+use super::wire::{Account, Around, author};
 use crate::event::{Comment, CommentOn, Event, Issue, PullRequest, Side};
-use crate::forges::reading::{Unread, shape};
+use crate::forges::reading::{Unread, said, shape};
 use crate::git_name::{RefName, Sha};
 
 #[derive(Deserialize)]

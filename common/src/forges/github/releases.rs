@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::wire::{Around, said};
+use super::wire::Around;
 use crate::event::{Event, Package, Release};
-use crate::forges::reading::{Unread, shape};
+use crate::forges::reading::{Unread, said, shape};
 use crate::git_name::RefName;
 
 #[derive(Deserialize)]

@@ -104,8 +104,3 @@ pub(super) struct Account {
 pub(super) fn author(account: Option<Account>) -> Person {
     Person { login: account.and_then(|account| account.login), ..Person::default() }
 }
-
-/// A text, unless GitHub says nothing with it.
-pub(super) fn said(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
