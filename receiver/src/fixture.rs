@@ -1,16 +1,21 @@
 //! What the unit tests share: a configuration, signed deliveries, and inboxes that do as they are told.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookspool_common::clock::{Clock, Instant};
-use hookspool_common::config::Config;
+use hookspool_common::config::{Config, Spool};
 use hookspool_common::delivery::Delivery;
 use hookspool_common::forges::{Provider, headers_of_a_delivery};
 use hookspool_common::headers::Headers;
-use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
+use hookspool_common::inbox::{Entry, Inbox, InboxError, Prunable, Receipt, Tidied};
+use hookspool_common::names::DeliveryId;
+use hookspool_common::record::InboxIdentity;
 use hookspool_common::secrets::Secret;
+
+use crate::bounds::Bounds;
 
 pub(crate) const SECRET: &[u8] = b"the webhook's secret";
 pub(crate) const SOURCE_PATH: &str = "/hooks/github";
@@ -91,6 +96,13 @@ impl Clock for StandingClock {
     }
 }
 
+/// Bounds that nothing in a test comes near.
+pub(crate) fn bounds(spool: &Path) -> Bounds {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let limits = Spool { limit: u64::MAX, reserve: 0, kept_for: day, kept_bytes: u64::MAX };
+    Bounds::new(spool.to_owned(), limits, Arc::new(StandingClock(7)))
+}
+
 /// What an inbox is told to do with its next batch.
 #[derive(Debug)]
 pub(crate) enum Told {
@@ -104,12 +116,13 @@ pub(crate) enum Told {
 pub(crate) struct ToldInbox {
     given: mpsc::Sender<Vec<Entry>>,
     told: mpsc::Receiver<Told>,
+    identity: InboxIdentity,
 }
 
 /// The inbox, what it is given, and what it is told.
 pub(crate) fn told_inbox() -> (Box<ToldInbox>, mpsc::Receiver<Vec<Entry>>, mpsc::Sender<Told>) {
     let ((given, batches), (orders, told)) = (mpsc::channel(), mpsc::channel());
-    (Box::new(ToldInbox { given, told }), batches, orders)
+    (Box::new(ToldInbox { given, told, identity: InboxIdentity::generate() }), batches, orders)
 }
 
 impl Inbox for ToldInbox {
@@ -124,5 +137,25 @@ impl Inbox for ToldInbox {
 
     fn check(&mut self) -> Result<(), InboxError> {
         self.deliver(&[]).map(drop)
+    }
+
+    fn find_earlier(&mut self, _: &Entry) -> Result<Option<DeliveryId>, InboxError> {
+        Ok(None)
+    }
+
+    fn tidy(&mut self, _: &Prunable) -> Result<Tidied, InboxError> {
+        Ok(Tidied::default())
+    }
+
+    fn has_keys_to_tidy(&self) -> bool {
+        false
+    }
+
+    fn used_bytes(&self) -> u64 {
+        0
+    }
+
+    fn identity(&self) -> &InboxIdentity {
+        &self.identity
     }
 }

@@ -1,5 +1,7 @@
 //! One request, from its head to its answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hookspool_common::clock::Clock;
 use hookspool_common::config::Config;
@@ -28,7 +30,7 @@ pub(crate) struct CutOff;
 pub(crate) struct Intake {
     pub(crate) config: Config,
     pub(crate) sources: Sources,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) writer: Writer,
     pub(crate) room: BodyRoom,
     pub(crate) compressor: Compressor,

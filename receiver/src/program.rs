@@ -5,6 +5,7 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hookspool_common::clock::SystemClock;
 use hookspool_common::config::{Config, Problems};
@@ -95,7 +96,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let stop = stop_signals().map_err(Failure::Runtime)?;
         let listeners = listeners(&config.receiver.listen)?;
         announce(&listeners);
-        serve(config, sources, Box::new(inbox), Box::new(SystemClock), listeners, until(stop)).await?;
+        serve(config, sources, Box::new(inbox), Arc::new(SystemClock), listeners, until(stop)).await?;
         tracing::info!("ended");
         Ok(())
     })

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout_at};
 
 use crate::body::BodyRoom;
+use crate::bounds::Bounds;
 use crate::client::Peer;
 use crate::intake::Intake;
 use crate::lingering::Lingering;
@@ -58,11 +59,12 @@ pub(crate) async fn serve(
     config: Config,
     sources: Sources,
     inbox: Box<dyn Inbox + Send>,
-    clock: Box<dyn Clock>,
+    clock: Arc<dyn Clock>,
     listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let (writer, mut writer_end) = Writer::start(inbox, config.paths.spool.clone()).map_err(ServeError::Start)?;
+    let bounds = Bounds::new(config.paths.spool.clone(), config.receiver.spool, Arc::clone(&clock));
+    let (writer, mut writer_end) = Writer::start(inbox, bounds).map_err(ServeError::Start)?;
     let compressor = Compressor::new().map_err(ServeError::Start)?;
     let intake = Arc::new(Intake { config, sources, clock, writer, room: BodyRoom::new(), compressor });
     let graceful = GracefulShutdown::new();

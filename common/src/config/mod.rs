@@ -10,7 +10,9 @@ mod main_file; // hookspool.toml
 mod problem; // an error with file, line, column and a suggestion
 mod receiver; // [receiver]
 mod repository_file; // repositories/*.toml
+mod size;
 mod source; // [[source]]
+mod spool; // how much the receiver's spool may hold
 mod table; // reading TOML without losing the place
 mod when; // the conditions of a job
 
@@ -24,6 +26,7 @@ pub use problem::{Problem, Problems};
 pub use receiver::Receiver;
 pub use repository_file::Repository;
 pub use source::Source;
+pub use spool::Spool;
 pub use when::{Condition, Conditions};
 
 use crate::names::SourceName;

@@ -3,6 +3,7 @@
 use super::address::{Listen, Network};
 use super::main_file::read_user;
 use super::problem::Report;
+use super::spool::{self, Spool};
 use super::table::Table;
 
 /// The user that the receiver and the importer run as, unless another is named.
@@ -17,11 +18,13 @@ pub struct Receiver {
     pub trusted_proxies: Vec<Network>,
     /// The user it runs as, who owns the spool.
     pub user: String,
+    /// How much its spool may hold.
+    pub spool: Spool,
 }
 
 pub(super) fn default() -> Receiver {
     let listen = Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8071)));
-    Receiver { listen, trusted_proxies: Vec::new(), user: DEFAULT_USER.to_owned() }
+    Receiver { listen, trusted_proxies: Vec::new(), user: DEFAULT_USER.to_owned(), spool: spool::default() }
 }
 
 pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> Option<Receiver> {
@@ -34,6 +37,7 @@ pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> Option<Rece
     if let Some(user) = read_user(&mut table, report) {
         receiver.user = user;
     }
+    receiver.spool = spool::read(&mut table, report);
     table.finish(report);
     Some(receiver)
 }

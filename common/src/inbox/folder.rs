@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+
+use crate::record::InboxIdentity;
 
 /// Exists while there is something to import. `PathExists=` of a path unit watches it.
 pub const WAKE_FILE: &str = "wake";
@@ -65,6 +68,28 @@ pub fn wake(folder: &Path) -> io::Result<()> {
     fs::OpenOptions::new().append(true).create(true).open(folder.join(WAKE_FILE)).map(drop)
 }
 
+/// The place in this inbox up to which the ledger has taken over; 0 where nobody has said so yet.
+///
+/// # Errors
+/// What the system says of a mark that is there and cannot be read.
+pub fn taken_over(folder: &Path, inbox: &InboxIdentity) -> io::Result<i64> {
+    let mark = match fs::read_to_string(folder.join(MARK_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        mark => mark?,
+    };
+    let of_this_inbox = mark.trim_end().split_once(' ').filter(|(identity, _)| *identity == inbox.as_str());
+    Ok(of_this_inbox.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0))
+}
+
+/// What the file system that holds the folder has left for ordinary users.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let room = statvfs(folder)?;
+    Ok(room.blocks_available().saturating_mul(room.fragment_size()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +103,19 @@ mod tests {
         fs::write(&absent, "").unwrap();
         assert!(check_folder(&absent).unwrap_err().to_string().contains("not a folder"));
         assert!(check_folder(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_mark_counts_only_for_the_inbox_that_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, others) = (InboxIdentity::generate(), InboxIdentity::generate());
+        assert_eq!(taken_over(folder.path(), &ours).unwrap(), 0);
+        for (text, seq) in
+            [(format!("{ours} 7\n"), 7), (format!("{others} 7\n"), 0), (format!("{ours} x\n"), 0), (String::new(), 0)]
+        {
+            fs::write(folder.path().join(MARK_FILE), &text).unwrap();
+            assert_eq!(taken_over(folder.path(), &ours).unwrap(), seq, "{text:?}");
+        }
     }
 
     #[test]

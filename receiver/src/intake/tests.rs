@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 
 use super::*;
-use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, config, headers, push, told_inbox};
+use crate::fixture::{SECRET, SOURCE_PATH, StandingClock, Told, bounds, config, headers, push, told_inbox};
 
 /// A body that must not be read.
 struct Untouchable;
@@ -33,10 +33,10 @@ fn tried() -> Tried {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     let (inbox, batches, orders) = told_inbox();
-    let (writer, _) = Writer::start(inbox, config.paths.spool.clone()).unwrap();
+    let (writer, _) = Writer::start(inbox, bounds(&config.paths.spool)).unwrap();
     let sources = Sources::of_github(SOURCE_PATH, SECRET);
     let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
-    let intake = Intake { config, sources, clock: Box::new(StandingClock(7)), writer, room, compressor };
+    let intake = Intake { config, sources, clock: Arc::new(StandingClock(7)), writer, room, compressor };
     Tried { intake, batches, orders, _folder: folder }
 }
 

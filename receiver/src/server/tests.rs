@@ -29,7 +29,7 @@ async fn served() -> Served {
     let shutdown = async { drop(stopped.await) };
     let sources = Sources::of_github(SOURCE_PATH, SECRET);
     let config = config(folder.path());
-    let serving = serve(config, sources, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
+    let serving = serve(config, sources, inbox, Arc::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
     Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
 }
 
