@@ -6,6 +6,7 @@ mod answers; // every row of the table of answers
 mod hostile; // input that nobody well-behaved would send
 mod recorded; // what GitHub really sent
 mod durability; // what was answered 2xx is on disk
+mod room; // a spool without room, or that nobody may write to
 mod start; // what it needs to start, and what it says otherwise
 
 /// Says that a test did not run, and why.
