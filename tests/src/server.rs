@@ -65,11 +65,13 @@ pub struct Setup<'a> {
     pub slots: u32,
     /// The lines of `[mail]` that say how it leaves; a maildir otherwise.
     pub smtp: Option<&'a str>,
+    /// More lines of `[receiver]`.
+    pub receiver: &'a str,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { jobs: "", slots: 2, smtp: None }
+        Self { jobs: "", slots: 2, smtp: None, receiver: "" }
     }
 }
 
@@ -120,10 +122,10 @@ impl Server {
         let user = |name: &str| if is_root() { format!("user = \"{name}\"\n") } else { String::new() };
         let (receiver, worker) = (user(RECEIVER_USER), user(BUILD_USER));
         let smtp = setup.smtp.map_or_else(|| format!("smtp = \"maildir:{folder}/mail\""), str::to_owned);
-        let slots = setup.slots;
+        let (slots, more) = (setup.slots, setup.receiver);
         let main = format!(
             "[paths]\nspool = \"{folder}/spool\"\nstate = \"{folder}/state\"\nlogs = \"{folder}/logs\"\n\
-             [receiver]\nlisten = \"127.0.0.1:0\"\n{receiver}\
+             [receiver]\nlisten = \"127.0.0.1:0\"\n{receiver}{more}\n\
              [[source]]\nname = \"github\"\nprovider = \"github\"\npath = \"/hooks/github\"\nsecret = \"webhook\"\n\
              [worker]\nslots = {slots}\n{worker}\
              [mail]\nfrom = \"Hookspool <ci@example.org>\"\n{smtp}\nallow = [\"@example.org\"]\nfallback = \"ops@example.org\"\n"
