@@ -65,6 +65,10 @@ pub fn check_folder(folder: &Path) -> Result<(), SpoolError> {
 /// # Errors
 /// What the system says. A failure costs time, not deliveries: the timer finds them.
 pub fn wake(folder: &Path) -> io::Result<()> {
+    // If it is removed right after this, then before the importer reads the inbox, which holds the delivery by now.
+    if folder.join(WAKE_FILE).try_exists()? {
+        return Ok(());
+    }
     fs::OpenOptions::new().append(true).create(true).open(folder.join(WAKE_FILE)).map(drop)
 }
 

@@ -111,7 +111,7 @@ fn what_another_process_stored_is_seen_too() {
     let (_folder, path) = place();
     let (mut one, mut other) = (SqliteInbox::open(&path).unwrap(), SqliteInbox::open(&path).unwrap());
     let first = small(1);
-    one.deliver(&[first.clone()]).unwrap();
+    one.deliver(std::slice::from_ref(&first)).unwrap();
     assert_eq!(other.deliver(&[small(1), small(2)]).unwrap(), [Receipt::Duplicate(first.id), Receipt::Stored]);
     assert!(matches!(one.deliver(&[small(2)]).unwrap()[..], [Receipt::Duplicate(_)]));
 }

@@ -27,20 +27,20 @@ pub(crate) fn cpu(pid: u32) -> Result<f64> {
 pub(crate) struct Counter(Child);
 
 const CALLS: &str = "raw_syscalls:sys_enter";
-const SYNCS: &str = "syscalls:sys_enter_fdatasync";
+const SYNCS: [&str; 2] = ["syscalls:sys_enter_fdatasync", "syscalls:sys_enter_fsync"];
 
 impl Counter {
     /// Starts to count; none where perf is absent or may not.
     pub(crate) fn start(pid: u32) -> Option<Self> {
         let mut command = Command::new("perf");
-        command.args(["stat", "-x,", "-e", CALLS, "-e", SYNCS, "-p", &pid.to_string()]);
+        command.args(["stat", "-x,", "-e", CALLS, "-e", SYNCS[0], "-e", SYNCS[1], "-p", &pid.to_string()]);
         let child = command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
         // It does not say when it has begun.
         std::thread::sleep(std::time::Duration::from_millis(300));
         Some(Self(child))
     }
 
-    /// System calls and fdatasyncs since then.
+    /// System calls and syncs since then.
     pub(crate) fn stop(self) -> Result<(f64, f64)> {
         kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGINT)?;
         let said = String::from_utf8(self.0.wait_with_output()?.stderr)?;
@@ -48,6 +48,6 @@ impl Counter {
             let line = said.lines().find(|line| line.contains(event)).with_context(|| format!("perf says: {said}"))?;
             Ok(line.split(',').next().unwrap_or_default().parse()?)
         };
-        Ok((count(CALLS)?, count(SYNCS)?))
+        Ok((count(CALLS)?, count(SYNCS[0])? + count(SYNCS[1])?))
     }
 }
