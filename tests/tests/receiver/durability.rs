@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use hookspool_common::inbox::{INBOX_FILE, InboxReader, SqliteInboxReader};
-use hookspool_tests::receiver::{Installation, Post, RunningReceiver, until};
+use hookspool_tests::receiver::{Connection, Installation, Post, RunningReceiver, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rusqlite::Connection;
 
 /// The ids in the inbox, with the forge's ids.
 fn stored(installation: &Installation) -> BTreeMap<String, String> {
@@ -22,9 +21,11 @@ fn accepted_until_killed(receiver: RunningReceiver, numbers: &AtomicU64, enough:
     let accepted = Mutex::new(Vec::new());
     let pid = Pid::from_raw(i32::try_from(receiver.pid()).unwrap());
     thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let mut connection = receiver.connect().unwrap();
+        // All of them before the first delivery, as the receiver may be dead after it.
+        let connections: Vec<Connection> = (0..8).map(|_| receiver.connect().unwrap()).collect();
+        for mut connection in connections {
+            let (numbers, accepted) = (&numbers, &accepted);
+            scope.spawn(move || {
                 loop {
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
                     let sent = connection.send(&Post::push("master", number).bytes());
@@ -114,7 +115,7 @@ fn idle_it_ends_at_once_and_clears_up() {
 fn a_locked_inbox_is_503_and_afterwards_it_goes_on() {
     let installation = Installation::new().unwrap();
     let receiver = installation.start().unwrap();
-    let other = Connection::open(installation.spool().join(INBOX_FILE)).unwrap();
+    let other = rusqlite::Connection::open(installation.spool().join(INBOX_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let answer = receiver.post(&Post::push("master", 1)).unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
