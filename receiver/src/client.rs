@@ -107,7 +107,7 @@ impl fmt::Display for Client {
 
 #[cfg(test)]
 mod tests {
-    use hookspool_common::config::Listen;
+    use hookspool_common::config::{Listen, Spool};
     use hyper::header::HeaderValue;
 
     use super::*;
@@ -116,6 +116,7 @@ mod tests {
         let receiver = Receiver {
             listen: vec![Listen::Unix("/".into())],
             metrics: None,
+            spool: Spool { limit: 0, reserve: 0, kept_for: std::time::Duration::ZERO, kept_bytes: 0 },
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
             proxy_header: header,
             user: String::new(),

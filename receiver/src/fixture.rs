@@ -2,16 +2,20 @@
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookspool_common::clock::{Clock, Instant};
-use hookspool_common::config::Config;
+use hookspool_common::config::{Config, Spool};
 use hookspool_common::delivery::Delivery;
 use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::headers::Headers;
-use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
+use hookspool_common::inbox::{Entry, Inbox, InboxError, Prunable, Receipt, Tidied};
+use hookspool_common::names::DeliveryId;
+use hookspool_common::record::InboxIdentity;
 use hookspool_common::secrets::Secret;
 
+use crate::bounds::Bounds;
 use crate::live::{InForce, Live};
 use crate::sources::Sources;
 
@@ -99,6 +103,13 @@ impl Clock for StandingClock {
     }
 }
 
+/// Bounds that nothing in a test comes near.
+pub(crate) fn bounds(spool: &Path) -> Bounds {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let limits = Spool { limit: u64::MAX, reserve: 0, kept_for: day, kept_bytes: u64::MAX };
+    Bounds::new(spool.to_owned(), move || limits, Arc::new(StandingClock(7)))
+}
+
 /// What an inbox is told to do with its next batch.
 #[derive(Debug)]
 pub(crate) enum Told {
@@ -112,12 +123,13 @@ pub(crate) enum Told {
 pub(crate) struct ToldInbox {
     given: mpsc::Sender<Vec<Entry>>,
     told: mpsc::Receiver<Told>,
+    identity: InboxIdentity,
 }
 
 /// The inbox, what it is given, and what it is told.
 pub(crate) fn told_inbox() -> (Box<ToldInbox>, mpsc::Receiver<Vec<Entry>>, mpsc::Sender<Told>) {
     let ((given, batches), (orders, told)) = (mpsc::channel(), mpsc::channel());
-    (Box::new(ToldInbox { given, told }), batches, orders)
+    (Box::new(ToldInbox { given, told, identity: InboxIdentity::generate() }), batches, orders)
 }
 
 impl Inbox for ToldInbox {
@@ -132,5 +144,25 @@ impl Inbox for ToldInbox {
 
     fn check(&mut self) -> Result<(), InboxError> {
         self.deliver(&[]).map(drop)
+    }
+
+    fn find_earlier(&mut self, _: &Entry) -> Result<Option<DeliveryId>, InboxError> {
+        Ok(None)
+    }
+
+    fn tidy(&mut self, _: &Prunable) -> Result<Tidied, InboxError> {
+        Ok(Tidied::default())
+    }
+
+    fn has_keys_to_tidy(&self) -> bool {
+        false
+    }
+
+    fn used_bytes(&self) -> u64 {
+        0
+    }
+
+    fn identity(&self) -> &InboxIdentity {
+        &self.identity
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct CutOff;
 pub(crate) struct Intake {
     pub(crate) in_force: Arc<InForce>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) writer: Writer,
     pub(crate) room: BodyRoom,
     pub(crate) compressor: Compressor,

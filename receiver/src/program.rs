@@ -120,7 +120,7 @@ async fn receive(options: &Options) -> Result<(), Failure> {
     let reloader = Reloader { file, in_force: Arc::clone(&in_force), metrics: Arc::clone(&metrics), clock };
     tokio::spawn(reloader.run(signals.hangup));
     let stopped = until(signals.terminate, signals.interrupt);
-    serve(in_force, metrics, Box::new(inbox), Box::new(clock), sockets.deliveries, stopped).await?;
+    serve(in_force, metrics, Box::new(inbox), Arc::new(clock), sockets.deliveries, stopped).await?;
     tracing::info!("ended");
     Ok(())
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout_at;
 
 use crate::body::BodyRoom;
+use crate::bounds::Bounds;
 use crate::client::Peer;
 use crate::intake::Intake;
 use crate::lingering::Lingering;
@@ -52,12 +53,14 @@ pub(crate) async fn serve(
     in_force: Arc<InForce>,
     metrics: Arc<Metrics>,
     inbox: Box<dyn Inbox + Send>,
-    clock: Box<dyn Clock>,
+    clock: Arc<dyn Clock>,
     listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let spool = in_force.now().config.paths.spool.clone();
-    let (writer, mut writer_end) = Writer::start(inbox, spool).map_err(ServeError::Start)?;
+    let (limits, at) = (Arc::clone(&in_force), Arc::clone(&clock));
+    let bounds = Bounds::new(spool, move || limits.now().config.receiver.spool, at);
+    let (writer, mut writer_end) = Writer::start(inbox, bounds).map_err(ServeError::Start)?;
     let compressor = Compressor::new().map_err(ServeError::Start)?;
     let (room, refusals) = (BodyRoom::new(), Refusals::new(Instant::now()));
     let intake = Arc::new(Intake { in_force, metrics, clock, writer, room, compressor, refusals });

@@ -1,16 +1,20 @@
 //! The one thread that owns the inbox. It takes whatever waits into one transaction, and only then lets answers go.
 //!
 //! One writer a file, and no lingering: what comes while a transaction is being synced forms the next one. A refusal
-//! is told by dropping the channel of the answer, so an answer that is forgotten is a refusal too, never a 2xx.
+//! is told by dropping the channel of the answer, so an answer that is forgotten is a refusal too, never a 2xx. Between
+//! transactions, when their answers are gone, it does a little of what can wait: it prunes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use hookspool_common::inbox::{self, Entry, Inbox, Receipt};
+use hookspool_common::inbox::{self, Entry, Inbox, Receipt, Tidied};
 use hookspool_common::record::Answer;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::interval;
+
+use crate::bounds::Bounds;
 
 /// Deliveries that may wait; over it, 503. More than there can be connections, so only a stuck disk fills it.
 const QUEUE_LENGTH: usize = 1024;
@@ -23,6 +27,13 @@ const READY_FOR: Duration = Duration::from_secs(5);
 /// The same for one that failed.
 const UNREADY_FOR: Duration = Duration::from_secs(1);
 
+/// How often the inbox is tidied when nothing presses. Shorter than a request's head may take, so that this is always the
+/// next timer to ring: whenever a connection's would be, tokio wakes itself for each request, with two system calls.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+/// How long after there was nothing to prune it is looked again although too much is in use.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
+
 /// The inbox took nothing, or nobody knows whether it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotStored;
@@ -31,6 +42,7 @@ pub(crate) struct NotStored;
 enum Order {
     Store(Box<Entry>, oneshot::Sender<Receipt>),
     Check(oneshot::Sender<()>),
+    Tidy,
 }
 
 /// When the inbox was last written to, and whether that worked.
@@ -48,13 +60,16 @@ pub(crate) type WriterEnd = oneshot::Receiver<()>;
 
 impl Writer {
     /// Starts the thread. Must be called within the runtime.
-    pub(crate) fn start(inbox: Box<dyn Inbox + Send>, spool: PathBuf) -> io::Result<(Self, WriterEnd)> {
+    pub(crate) fn start(inbox: Box<dyn Inbox + Send>, bounds: Bounds) -> io::Result<(Self, WriterEnd)> {
         let (orders, waiting) = mpsc::channel(QUEUE_LENGTH);
         let (done, batches) = mpsc::unbounded_channel();
         let (alive, end) = oneshot::channel();
         let last = LastWrite::default();
-        let desk = Desk { inbox, spool, done, last: Arc::clone(&last) };
+        let to_self = orders.downgrade();
+        let last_write = Arc::clone(&last);
+        let desk = Desk { inbox, bounds, done, last: last_write, trouble: None, to_self, fruitless: None };
         tokio::spawn(hand_out(batches));
+        tokio::spawn(ask_to_tidy(orders.downgrade()));
         let work = move || {
             // Dropped last, also when the work panics: the end is told when the inbox is closed.
             let _alive: oneshot::Sender<()> = alive;
@@ -95,13 +110,30 @@ async fn hand_out(mut batches: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Rece
     }
 }
 
+/// Now and then, for as long as there is anybody who can ask for anything else.
+async fn ask_to_tidy(orders: mpsc::WeakSender<Order>) {
+    let mut times = interval(TIDY_EVERY);
+    loop {
+        times.tick().await;
+        let Some(orders) = orders.upgrade() else { return };
+        // A full queue has other things to do; there will be another time.
+        let _ = orders.try_send(Order::Tidy);
+    }
+}
+
 /// What the thread owns.
 struct Desk {
     inbox: Box<dyn Inbox + Send>,
-    spool: PathBuf,
+    bounds: Bounds,
     /// What was stored, on its way to those who wait for it. There are never more of them than of orders.
     done: mpsc::UnboundedSender<Vec<(oneshot::Sender<Receipt>, Receipt)>>,
     last: LastWrite,
+    /// Why the inbox takes nothing, as it was last said in the log.
+    trouble: Option<String>,
+    /// For what is left to tidy, behind those who wait already. Holding a strong one, the thread would never end.
+    to_self: mpsc::WeakSender<Order>,
+    /// When tidying last left nothing to be done.
+    fruitless: Option<Instant>,
 }
 
 impl Desk {
@@ -109,6 +141,7 @@ impl Desk {
         let mut orders = Vec::with_capacity(MAX_BATCH);
         while waiting.blocking_recv_many(&mut orders, MAX_BATCH) > 0 {
             let (mut entries, mut receipts, mut checks) = (Vec::with_capacity(orders.len()), Vec::new(), Vec::new());
+            let mut is_asked_to_tidy = false;
             for order in orders.drain(..) {
                 match order {
                     Order::Store(entry, receipt) => {
@@ -116,33 +149,95 @@ impl Desk {
                         receipts.push(receipt);
                     }
                     Order::Check(checked) => checks.push(checked),
+                    Order::Tidy => is_asked_to_tidy = true,
                 }
             }
-            if self.write(&entries, receipts) {
+            if !(entries.is_empty() && checks.is_empty()) && self.write(&entries, receipts) {
                 for checked in checks {
                     // Whoever asked may have gone.
                     let _ = checked.send(());
                 }
+            }
+            if is_asked_to_tidy || self.is_pressed_to_tidy() {
+                self.tidy();
             }
         }
     }
 
     /// Writes a batch, wakes the worker, and lets the answers go. Says whether the inbox took the write.
     fn write(&mut self, entries: &[Entry], receipts: Vec<oneshot::Sender<Receipt>>) -> bool {
-        let written = if entries.is_empty() { self.inbox.check().map(|()| Vec::new()) } else { self.inbox.deliver(entries) };
-        let worked = written.is_ok();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), worked));
+        let written = match self.bounds.room(self.inbox.used_bytes()) {
+            Ok(()) if entries.is_empty() => self.inbox.check().map(|()| Vec::new()).map_err(|error| error.to_string()),
+            Ok(()) => self.inbox.deliver(entries).map_err(|error| error.to_string()),
+            Err(no_room) => {
+                self.answer_repetitions(entries, receipts);
+                return self.note(Err(no_room.to_string()));
+            }
+        };
         match written {
             Ok(stored) => {
                 if wants_waking(entries, &stored) {
-                    wake(&self.spool);
+                    wake(&self.bounds.spool);
                 }
                 // Without a runtime there is nobody left to answer.
                 let _ = self.done.send(receipts.into_iter().zip(stored).collect());
+                self.note(Ok(()))
             }
-            Err(error) => tracing::error!(%error, deliveries = entries.len(), "the inbox took nothing"),
+            Err(error) => self.note(Err(error)),
         }
+    }
+
+    /// What was seen before needs no room.
+    fn answer_repetitions(&mut self, entries: &[Entry], receipts: Vec<oneshot::Sender<Receipt>>) {
+        let mut known = Vec::new();
+        for (entry, receipt) in entries.iter().zip(receipts) {
+            match self.inbox.find_earlier(entry) {
+                Ok(Some(earlier)) => known.push((receipt, Receipt::Duplicate(earlier))),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "the inbox cannot be read"),
+            }
+        }
+        let _ = self.done.send(known);
+    }
+
+    /// Remembers how a write went, for `/ready`; says a trouble once, and once that it is over. Whether it went well.
+    fn note(&mut self, written: Result<(), String>) -> bool {
+        let worked = written.is_ok();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), worked));
+        let trouble = written.err();
+        match &trouble {
+            Some(trouble) if self.trouble.as_ref() != Some(trouble) => {
+                tracing::error!("the inbox takes nothing, and deliveries are answered 503: {trouble}");
+            }
+            None if self.trouble.is_some() => tracing::info!("the inbox takes deliveries again"),
+            _ => {}
+        }
+        self.trouble = trouble;
         worked
+    }
+
+    fn is_pressed_to_tidy(&self) -> bool {
+        (self.inbox.has_keys_to_tidy() || self.bounds.is_ample(self.inbox.used_bytes()))
+            && self.fruitless.is_none_or(|when| when.elapsed() >= TIDY_PAUSE)
+    }
+
+    /// A little; the rest when those who wait by now have been answered.
+    fn tidy(&mut self) {
+        let prunable = self.bounds.prunable(self.inbox.identity());
+        let tidied = self.inbox.tidy(&prunable).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the inbox cannot be tidied; it is tried again");
+            Tidied::default()
+        });
+        if tidied.pruned > 0 {
+            tracing::debug!(deliveries = tidied.pruned, used_bytes = self.inbox.used_bytes(), "pruned");
+        }
+        self.fruitless = (!tidied.has_more).then(Instant::now);
+        if tidied.has_more
+            && let Some(orders) = self.to_self.upgrade()
+        {
+            // A full queue presses by itself.
+            let _ = orders.try_send(Order::Tidy);
+        }
     }
 }
 

@@ -317,6 +317,14 @@ impl RunningReceiver {
         connection.answer()
     }
 
+    /// Asks whether it is ready.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn ready(&self) -> io::Result<Answer> {
+        self.ask(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n")
+    }
+
     /// Posts one delivery on a connection of its own.
     ///
     /// # Errors

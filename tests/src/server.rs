@@ -69,11 +69,13 @@ pub struct Setup<'a> {
     pub smtp: Option<&'a str>,
     /// More `[[source]]`s that may speak of `github.com/octo/shop`, each as its name and its other lines.
     pub sources: &'a [(&'a str, &'a str)],
+    /// More lines of `[receiver]`.
+    pub receiver: &'a str,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { jobs: "", slots: 2, smtp: None, sources: &[] }
+        Self { jobs: "", slots: 2, smtp: None, sources: &[], receiver: "" }
     }
 }
 
@@ -124,10 +126,10 @@ impl Server {
         let user = |name: &str| if is_root() { format!("user = \"{name}\"\n") } else { String::new() };
         let (receiver, worker) = (user(RECEIVER_USER), user(BUILD_USER));
         let smtp = setup.smtp.map_or_else(|| format!("smtp = \"maildir:{folder}/mail\""), str::to_owned);
-        let slots = setup.slots;
+        let (slots, more) = (setup.slots, setup.receiver);
         let main = format!(
             "[paths]\nspool = \"{folder}/spool\"\nstate = \"{folder}/state\"\nlogs = \"{folder}/logs\"\n\
-             [receiver]\nlisten = \"127.0.0.1:0\"\n{receiver}\
+             [receiver]\nlisten = \"127.0.0.1:0\"\n{receiver}{more}\n\
              [[source]]\nname = \"github\"\nprovider = \"github\"\npath = \"/hooks/github\"\nsecret = \"webhook\"\n\
              [worker]\nslots = {slots}\n{worker}\
              [mail]\nfrom = \"Hookspool <ci@example.org>\"\n{smtp}\nallow = [\"@example.org\"]\nfallback = \"ops@example.org\"\n"

@@ -37,7 +37,7 @@ fn a_planted_trigger_does_nothing_as_root() {
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     // Whoever writes to any of the tables, or reads `watched`, does more than they know.
     let mut sql = "CREATE TABLE trap (uid TEXT);".to_owned();
-    for table in ["inbox", "delivery", "body", "seen"] {
+    for table in ["inbox", "delivery", "body", "seen_lately", "seen_run", "seen_earlier"] {
         for event in ["INSERT", "UPDATE", "DELETE"] {
             sql.push_str(&format!(
                 "CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN INSERT INTO trap VALUES ('{table}'); \

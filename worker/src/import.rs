@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, ensure};
 use hookspool_common::clock::Clock;
 use hookspool_common::config::Config;
-use hookspool_common::inbox::{INBOX_FILE, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
+use hookspool_common::inbox::{self, INBOX_FILE, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
 use hookspool_common::ledger::{Admission, Ledger};
 use hookspool_common::record::{InboxIdentity, MAX_LINE_BYTES, Preface, Record};
 use nix::unistd::geteuid;
@@ -89,15 +89,17 @@ pub fn importer(config: &Config) -> anyhow::Result<()> {
     let after = std::env::var(AFTER).unwrap_or_default();
     // Before the import: what comes during it makes the file anew.
     remove(&spool.join(WAKE_FILE)).with_context(|| format!("cannot remove the wake file in {}", spool.display()))?;
-    let inbox = spool.join(INBOX_FILE);
-    if !inbox.try_exists().with_context(|| format!("cannot look for {}", inbox.display()))? {
+    let file = spool.join(INBOX_FILE);
+    if !file.try_exists().with_context(|| format!("cannot look for {}", file.display()))? {
         return Ok(());
     }
-    let mut reader = SqliteInboxReader::open(&inbox).with_context(|| inbox.display().to_string())?;
+    let mut reader = SqliteInboxReader::open(&file).with_context(|| file.display().to_string())?;
     // A ledger that was lost must not run everything anew: then the mark says how far the lost one had come.
-    let known = if after.is_empty() { fs::read_to_string(spool.join(MARK_FILE)).unwrap_or_default() } else { after };
-    let of_this_inbox = known.trim().split_once(' ').filter(|(identity, _)| *identity == reader.identity().as_str());
-    let seq: i64 = of_this_inbox.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
+    let seq = if after.is_empty() {
+        inbox::taken_over(spool, reader.identity()).with_context(|| format!("cannot read the mark in {}", spool.display()))?
+    } else {
+        inbox::place_in(&after, reader.identity())
+    };
     mark(spool, reader.identity(), seq);
     let mut out = io::BufWriter::new(io::stdout().lock());
     writeln!(out, "{}", serde_json::to_string(&Preface { inbox: reader.identity().clone() })?)?;

@@ -10,10 +10,12 @@ mod main_file; // hookspool.toml
 mod problem; // an error with file, line, column and a suggestion
 mod receiver; // [receiver]
 mod repository_file; // repositories/*.toml
+mod size;
 mod source; // [[source]]
 mod source_path; // a path that may have a parameter
 mod generic; // a source that the configuration describes
 mod pacticipants; // whose repository a Pact Broker speaks of
+mod spool; // how much the receiver's spool may hold
 mod table; // reading TOML without losing the place
 mod when; // the conditions of a job
 
@@ -30,6 +32,7 @@ pub use receiver::{ProxyHeader, Receiver};
 pub use repository_file::Repository;
 pub use source::Source;
 pub use source_path::SourcePath;
+pub use spool::Spool;
 pub use when::{Condition, Conditions};
 
 use crate::names::SourceName;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::address::{Listen, Network};
 use super::main_file::read_user;
 use super::problem::Report;
+use super::spool::{self, Spool};
 use super::table::Table;
 
 /// The user that the receiver and the importer run as, unless another is named.
@@ -23,6 +24,8 @@ pub struct Receiver {
     pub proxy_header: ProxyHeader,
     /// The user it runs as, who owns the spool.
     pub user: String,
+    /// How much its spool may hold.
+    pub spool: Spool,
 }
 
 /// The one header in which trusted proxies say for whom they ask. The other is whatever the client wrote.
@@ -48,7 +51,8 @@ impl FromStr for ProxyHeader {
 pub(super) fn default() -> Receiver {
     let listen = vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8071)))];
     let proxy_header = ProxyHeader::XForwardedFor;
-    Receiver { listen, metrics: None, trusted_proxies: Vec::new(), proxy_header, user: DEFAULT_USER.to_owned() }
+    let (user, spool) = (DEFAULT_USER.to_owned(), spool::default());
+    Receiver { listen, metrics: None, trusted_proxies: Vec::new(), proxy_header, user, spool }
 }
 
 pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> Option<Receiver> {
@@ -69,6 +73,7 @@ pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> Option<Rece
     if let Some(user) = read_user(&mut table, report) {
         receiver.user = user;
     }
+    receiver.spool = spool::read(&mut table, report);
     table.finish(report);
     Some(receiver)
 }

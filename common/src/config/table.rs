@@ -226,6 +226,12 @@ impl<'a, 't> Table<'a, 't> {
         super::duration::parse_duration(&text.value).map_err(|message| self.wrong(text.span, message, None, report)).ok()
     }
 
+    /// A size such as `512MiB`, in bytes.
+    pub(super) fn size(&mut self, key: &'static str, report: &mut Report) -> Option<u64> {
+        let text = self.text(key, report)?;
+        super::size::parse(&text.value).map_err(|message| self.wrong(text.span, message, None, report)).ok()
+    }
+
     /// The tables of an array of tables, such as `[[job]]`.
     pub(super) fn tables(&mut self, key: &'static str, what: &'static str, report: &mut Report) -> Vec<Table<'a, 't>> {
         let Some(value) = self.get(key) else { return Vec::new() };

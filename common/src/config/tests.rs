@@ -106,6 +106,16 @@ fn the_receiver_may_listen_at_several_addresses_and_each_is_checked() {
 }
 
 #[test]
+fn the_spools_bounds_are_read_and_must_leave_room_to_prune() {
+    let with = |lines: &str| MAIN.replace("[[source]]", &format!("{lines}\n[[source]]"));
+    let lines = "spool_limit = \"64MiB\"\nspool_reserve = \"0B\"\n[receiver.retention]\nage = \"2d\"\nsize = \"63MiB\"";
+    let spool = load(&with(lines), &[]).1.unwrap().receiver.spool;
+    let kept_for = std::time::Duration::from_secs(2 * 24 * 60 * 60);
+    assert_eq!(spool, Spool { limit: 64 << 20, reserve: 0, kept_for, kept_bytes: 63 << 20 });
+    insta::assert_snapshot!(problems(&with("spool_limit = \"1GiB\"\nspool_reserve = \"5%\"\nretention = { days = 3 }"), &[]));
+}
+
+#[test]
 fn three_errors_are_all_shown_with_their_lines() {
     let main = MAIN.replace("slots = 2", "slots = \"two\"").replace("provider = \"github\"", "provider = \"gihub\"");
     let repository = REPOSITORY.replace("30m", "30 minutes");

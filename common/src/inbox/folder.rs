@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+
+use crate::record::InboxIdentity;
 
 /// Exists while there is something to import. `PathExists=` of a path unit watches it.
 pub const WAKE_FILE: &str = "wake";
@@ -62,7 +65,39 @@ pub fn check_folder(folder: &Path) -> Result<(), SpoolError> {
 /// # Errors
 /// What the system says. A failure costs time, not deliveries: the timer finds them.
 pub fn wake(folder: &Path) -> io::Result<()> {
+    // If it is removed right after this, then before the importer reads the inbox, which holds the delivery by now.
+    if folder.join(WAKE_FILE).try_exists()? {
+        return Ok(());
+    }
     fs::OpenOptions::new().append(true).create(true).open(folder.join(WAKE_FILE)).map(drop)
+}
+
+/// The place in this inbox up to which the ledger has taken over; 0 where nobody has said so yet.
+///
+/// # Errors
+/// What the system says of a mark that is there and cannot be read.
+pub fn taken_over(folder: &Path, inbox: &InboxIdentity) -> io::Result<i64> {
+    let mark = match fs::read_to_string(folder.join(MARK_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        mark => mark?,
+    };
+    Ok(place_in(&mark, inbox))
+}
+
+/// The place that `mark` names in this inbox; one of another inbox, or of none, is 0.
+#[must_use]
+pub fn place_in(mark: &str, inbox: &InboxIdentity) -> i64 {
+    let of_this_inbox = mark.trim_end().split_once(' ').filter(|(identity, _)| *identity == inbox.as_str());
+    of_this_inbox.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0)
+}
+
+/// What the file system that holds the folder has left for ordinary users.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let room = statvfs(folder)?;
+    Ok(room.blocks_available().saturating_mul(room.fragment_size()))
 }
 
 #[cfg(test)]
@@ -78,6 +113,19 @@ mod tests {
         fs::write(&absent, "").unwrap();
         assert!(check_folder(&absent).unwrap_err().to_string().contains("not a folder"));
         assert!(check_folder(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_mark_counts_only_for_the_inbox_that_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, others) = (InboxIdentity::generate(), InboxIdentity::generate());
+        assert_eq!(taken_over(folder.path(), &ours).unwrap(), 0);
+        for (text, seq) in
+            [(format!("{ours} 7\n"), 7), (format!("{others} 7\n"), 0), (format!("{ours} x\n"), 0), (String::new(), 0)]
+        {
+            fs::write(folder.path().join(MARK_FILE), &text).unwrap();
+            assert_eq!(taken_over(folder.path(), &ours).unwrap(), seq, "{text:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Only the receiver writes it. Root never opens it, because SQLite runs a planted trigger inside whoever does; the
 //! importer, without privileges, reads it.
 
+mod filter; // which keys a set may hold
 mod folder; // the spool folder: may we write there, and what to do if not
+mod pruning; // which deliveries go
+mod seen; // the keys by which deliveries are known again
 mod sqlite;
 mod raw; // deliveries as they came, for the operator
 
@@ -12,7 +15,7 @@ use crate::delivery::SeenKey;
 use crate::names::{DeliveryId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
 
-pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, wake};
+pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, free_bytes, place_in, taken_over, wake};
 pub use raw::{Extent, Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
 pub use sqlite::{SqliteInbox, SqliteInboxReader};
 
@@ -53,6 +56,26 @@ pub enum Receipt {
     Duplicate(DeliveryId),
 }
 
+/// Which deliveries may go: those that the ledger has taken over, from the oldest on.
+#[derive(Debug, Clone, Copy)]
+pub struct Prunable {
+    /// The place of the last delivery that the ledger has taken over.
+    pub taken_over: i64,
+    /// What came earlier goes.
+    pub received_before: Instant,
+    /// More goes while the inbox uses more than this.
+    pub above_bytes: u64,
+}
+
+/// What tidying did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Deliveries that are gone.
+    pub pruned: usize,
+    /// Whether more may go at once.
+    pub has_more: bool,
+}
+
 /// Why the inbox took nothing. The whole batch is refused; nothing of it is on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
@@ -80,6 +103,27 @@ pub trait Inbox {
     /// # Errors
     /// [`InboxError`] when nothing was written.
     fn check(&mut self) -> Result<(), InboxError>;
+
+    /// The delivery that was seen under one of the entry's keys. Writes nothing, so it works where nothing can be written.
+    ///
+    /// # Errors
+    /// [`InboxError`] when the file cannot be read.
+    fn find_earlier(&mut self, entry: &Entry) -> Result<Option<DeliveryId>, InboxError>;
+
+    /// Does a little of what can wait: makes place, keeps the keys in order. Meant for when nobody waits for an answer.
+    ///
+    /// # Errors
+    /// [`InboxError`] when nothing was done; another time will do.
+    fn tidy(&mut self, prunable: &Prunable) -> Result<Tidied, InboxError>;
+
+    /// Whether tidying has keys to put in order; they are in memory until then.
+    fn has_keys_to_tidy(&self) -> bool;
+
+    /// Bytes in use as of the last write. The file may be longer: what was freed in it is used again.
+    fn used_bytes(&self) -> u64;
+
+    /// Which inbox this is.
+    fn identity(&self) -> &InboxIdentity;
 }
 
 /// The reading side.
@@ -93,3 +137,6 @@ pub trait InboxReader {
     /// [`InboxError`] when the file cannot be read.
     fn read_after(&mut self, seq: i64, limit: usize) -> Result<Vec<Record>, InboxError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
-use super::{Entry, Inbox, InboxError, InboxReader, Receipt};
+use super::seen::Seen;
+use super::{Entry, Inbox, InboxError, InboxReader, Prunable, Receipt, Tidied, pruning};
 use crate::clock::Instant;
 use crate::names::DeliveryId;
 use crate::record::{Answer, InboxIdentity, Proposal, Record};
@@ -18,7 +19,9 @@ const PAGE_BYTES: u32 = 8192;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Forward only; each in one transaction with those before it.
-const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [DELIVERIES, SEEN_IN_RUNS];
+
+const DELIVERIES: &str = "
 CREATE TABLE inbox (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     identity TEXT NOT NULL CHECK (length(identity) = 32)
@@ -43,7 +46,26 @@ CREATE TABLE seen (
     key BLOB PRIMARY KEY CHECK (length(key) = 16),
     seq INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+";
+
+/// A table in the order of its keys had two pages somewhere to write for each delivery. See [`super::seen`].
+const SEEN_IN_RUNS: &str = "
+CREATE TABLE seen_lately (
+    number INTEGER PRIMARY KEY,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    keys BLOB NOT NULL CHECK (length(keys) % 16 = 0)
+) STRICT;
+INSERT INTO seen_lately (id, keys) SELECT delivery.id, seen.key FROM seen JOIN delivery USING (seq) ORDER BY seq;
+DROP TABLE seen;
+CREATE TABLE seen_run (
+    run INTEGER PRIMARY KEY,
+    filter BLOB NOT NULL CHECK (length(filter) > 0 AND length(filter) % 64 = 0)
+) STRICT;
+CREATE TABLE seen_earlier (
+    place INTEGER PRIMARY KEY,
+    entries BLOB NOT NULL CHECK (length(entries) % 32 = 0)
+) STRICT;
+";
 
 pub(super) fn inbox_error(error: rusqlite::Error) -> InboxError {
     let text = error.to_string();
@@ -58,6 +80,11 @@ pub(super) fn inbox_error(error: rusqlite::Error) -> InboxError {
 #[derive(Debug)]
 pub struct SqliteInbox {
     connection: Connection,
+    identity: InboxIdentity,
+    seen: Seen,
+    /// The version of the data that `seen` is of. None after a failure: nobody knows what was undone.
+    version: Option<i64>,
+    used_bytes: u64,
 }
 
 impl SqliteInbox {
@@ -66,38 +93,109 @@ impl SqliteInbox {
     /// # Errors
     /// [`InboxError`] when it cannot be opened or is not an inbox.
     pub fn open(path: &Path) -> Result<Self, InboxError> {
-        let connection = sqlite::open(path, PAGE_BYTES, BUSY_TIMEOUT, &MIGRATIONS).map_err(inbox_error)?;
-        let identity = InboxIdentity::generate();
-        let made =
-            connection.execute("INSERT INTO inbox (one, identity) VALUES (1, ?1) ON CONFLICT DO NOTHING", [identity.as_str()]);
-        made.map_err(inbox_error)?;
-        Ok(Self { connection })
+        let open = || -> rusqlite::Result<(Connection, String)> {
+            let connection = sqlite::open(path, PAGE_BYTES, BUSY_TIMEOUT, &MIGRATIONS)?;
+            let make = "INSERT INTO inbox (one, identity) VALUES (1, ?1) ON CONFLICT DO NOTHING";
+            connection.execute(make, [InboxIdentity::generate().as_str()])?;
+            let identity = connection.query_row("SELECT identity FROM inbox", [], |row| row.get(0))?;
+            Ok((connection, identity))
+        };
+        let (connection, identity) = open().map_err(inbox_error)?;
+        let identity = identity.parse().map_err(InboxError::Failing)?;
+        let mut inbox = Self { connection, identity, seen: Seen::default(), version: None, used_bytes: 0 };
+        inbox.transaction(TransactionBehavior::Deferred, |_, _| Ok(())).map_err(inbox_error)?;
+        Ok(inbox)
+    }
+
+    /// Does `work` in one transaction, with the keys as they are in that transaction.
+    fn transaction<T>(
+        &mut self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>, &mut Seen) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        // Whatever fails from here on, the keys are read anew the next time.
+        let seen_of = self.version.take();
+        // Dropped without a commit, the transaction is rolled back.
+        let transaction = self.connection.transaction_with_behavior(behavior)?;
+        // Changes when another connection has written; one receiver should be the only one, and need not be trusted to be.
+        let version = number(&transaction, "PRAGMA data_version")?;
+        if seen_of != Some(version) {
+            self.seen = Seen::load(&transaction)?;
+        }
+        let done = work(&transaction, &mut self.seen)?;
+        let used_bytes = used_bytes(&transaction)?;
+        transaction.commit()?;
+        (self.version, self.used_bytes) = (Some(version), used_bytes);
+        Ok(done)
     }
 }
 
 impl Inbox for SqliteInbox {
     fn deliver(&mut self, batch: &[Entry]) -> Result<Vec<Receipt>, InboxError> {
-        let write = |connection: &mut Connection| -> rusqlite::Result<Vec<Receipt>> {
-            // Dropped without a commit, the transaction is rolled back.
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let receipts = batch.iter().map(|entry| write_entry(&transaction, entry)).collect::<rusqlite::Result<Vec<_>>>()?;
-            transaction.commit()?;
-            Ok(receipts)
+        let write = |transaction: &Transaction<'_>, seen: &mut Seen| {
+            batch.iter().map(|entry| write_entry(transaction, seen, entry)).collect()
         };
-        write(&mut self.connection).map_err(inbox_error)
+        self.transaction(TransactionBehavior::Immediate, write).map_err(inbox_error)
     }
 
     fn check(&mut self) -> Result<(), InboxError> {
-        let write = "UPDATE inbox SET identity = identity WHERE one = 1";
-        self.connection.execute(write, []).map(drop).map_err(inbox_error)
+        let write = |transaction: &Transaction<'_>, _: &mut Seen| {
+            transaction.execute("UPDATE inbox SET identity = identity WHERE one = 1", []).map(drop)
+        };
+        self.transaction(TransactionBehavior::Immediate, write).map_err(inbox_error)
+    }
+
+    fn find_earlier(&mut self, entry: &Entry) -> Result<Option<DeliveryId>, InboxError> {
+        let find = |transaction: &Transaction<'_>, seen: &mut Seen| find_earlier(transaction, seen, entry);
+        self.transaction(TransactionBehavior::Deferred, find).map_err(inbox_error)
+    }
+
+    fn tidy(&mut self, prunable: &Prunable) -> Result<Tidied, InboxError> {
+        if self.seen.is_full() {
+            // Somebody else may have made the run meanwhile.
+            let make = |transaction: &Transaction<'_>, seen: &mut Seen| {
+                if seen.is_full() { seen.make_run(transaction) } else { Ok(()) }
+            };
+            self.transaction(TransactionBehavior::Immediate, make).map_err(inbox_error)?;
+        }
+        let prune = |transaction: &Transaction<'_>, _: &mut Seen| pruning::prune(transaction, prunable, used_bytes(transaction)?);
+        self.transaction(TransactionBehavior::Immediate, prune).map_err(inbox_error)
+    }
+
+    fn has_keys_to_tidy(&self) -> bool {
+        self.seen.is_full()
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    fn identity(&self) -> &InboxIdentity {
+        &self.identity
     }
 }
 
-fn write_entry(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<Receipt> {
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.prepare_cached(pragma)?.query_row([], |row| row.get(0))
+}
+
+fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pages = number(connection, "PRAGMA page_count")? - number(connection, "PRAGMA freelist_count")?;
+    Ok(u64::try_from(pages).unwrap_or(0) * u64::from(PAGE_BYTES))
+}
+
+fn find_earlier(transaction: &Transaction<'_>, seen: &Seen, entry: &Entry) -> rusqlite::Result<Option<DeliveryId>> {
     for key in &entry.seen_keys {
-        if let Some(earlier) = seen_as(transaction, key)? {
-            return Ok(Receipt::Duplicate(earlier));
+        if let Some(earlier) = seen.find(transaction, key)? {
+            return Ok(Some(earlier));
         }
+    }
+    Ok(None)
+}
+
+fn write_entry(transaction: &Transaction<'_>, seen: &mut Seen, entry: &Entry) -> rusqlite::Result<Receipt> {
+    if let Some(earlier) = find_earlier(transaction, seen, entry)? {
+        return Ok(Receipt::Duplicate(earlier));
     }
     let mut delivery = transaction.prepare_cached(
         "INSERT INTO delivery (id, source, provider_id, received_at, answer, reason, proposals) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -117,19 +215,8 @@ fn write_entry(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result
         entry.headers,
         entry.body
     ])?;
-    let mut seen = transaction.prepare_cached("INSERT INTO seen (key, seq) VALUES (?1, ?2)")?;
-    for key in &entry.seen_keys {
-        seen.execute(params![key, seq])?;
-    }
+    seen.add(transaction, entry.id, &entry.seen_keys)?;
     Ok(Receipt::Stored)
-}
-
-/// The delivery that was seen under `key`.
-fn seen_as(transaction: &Transaction<'_>, key: &[u8; 16]) -> rusqlite::Result<Option<DeliveryId>> {
-    let mut seen = transaction.prepare_cached("SELECT seq FROM seen WHERE key = ?1")?;
-    let Some(seq) = seen.query_row([key], |row| row.get::<_, i64>(0)).optional()? else { return Ok(None) };
-    let mut id = transaction.prepare_cached("SELECT id FROM delivery WHERE seq = ?1")?;
-    id.query_row([seq], |row| row.get(0).map(DeliveryId::from_bytes)).optional()
 }
 
 /// The reading side, in SQLite.

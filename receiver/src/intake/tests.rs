@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 
 use super::*;
-use crate::fixture::{SOURCE_PATH, StandingClock, Told, config, headers, in_force, push, secrets, told_inbox};
+use crate::fixture::{SOURCE_PATH, StandingClock, Told, bounds, config, headers, in_force, push, secrets, told_inbox};
 use crate::places::Places;
 use crate::sources::Sources;
 
@@ -35,13 +35,13 @@ fn tried() -> Tried {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     let (inbox, batches, orders) = told_inbox();
-    let (writer, _) = Writer::start(inbox, config.paths.spool.clone()).unwrap();
+    let (writer, _) = Writer::start(inbox, bounds(&config.paths.spool)).unwrap();
     let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
     let sources = Sources::with_secrets(&config, &secrets());
     let in_force = in_force(config, sources);
     let (room, compressor) = (BodyRoom::new(), Compressor::new().unwrap());
     let refusals = Refusals::new(Instant::now());
-    let intake = Intake { in_force, metrics, clock: Box::new(StandingClock(7)), writer, room, compressor, refusals };
+    let intake = Intake { in_force, metrics, clock: Arc::new(StandingClock(7)), writer, room, compressor, refusals };
     Tried { intake, batches, orders, _folder: folder }
 }
 

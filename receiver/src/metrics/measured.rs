@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookspool_common::inbox::{Entry, Inbox, InboxError, Receipt};
+use hookspool_common::inbox::{Entry, Inbox, InboxError, Prunable, Receipt, Tidied};
+use hookspool_common::names::DeliveryId;
+use hookspool_common::record::InboxIdentity;
 
 use super::Metrics;
 
@@ -23,6 +25,26 @@ impl<I: Inbox> Inbox for Measured<I> {
             Err(_) => self.metrics.commit_failed(),
         }
         delivered
+    }
+
+    fn find_earlier(&mut self, entry: &Entry) -> Result<Option<DeliveryId>, InboxError> {
+        self.inbox.find_earlier(entry)
+    }
+
+    fn tidy(&mut self, prunable: &Prunable) -> Result<Tidied, InboxError> {
+        self.inbox.tidy(prunable)
+    }
+
+    fn has_keys_to_tidy(&self) -> bool {
+        self.inbox.has_keys_to_tidy()
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.inbox.used_bytes()
+    }
+
+    fn identity(&self) -> &InboxIdentity {
+        self.inbox.identity()
     }
 
     fn check(&mut self) -> Result<(), InboxError> {

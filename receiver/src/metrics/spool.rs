@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use hookspool_common::clock::Instant;
-use hookspool_common::inbox::{INBOX_FILE, InboxError, InboxReader, MARK_FILE, SqliteInboxReader};
+use hookspool_common::inbox::{self, INBOX_FILE, InboxError, InboxReader, SqliteInboxReader};
 
 /// What waits in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,22 +32,12 @@ impl SpoolState {
     /// Looks, which reads from the disk.
     pub(super) fn look(spool: &Path, now: Instant) -> Result<Self, SpoolUnknown> {
         let mut reader = SqliteInboxReader::open(&spool.join(INBOX_FILE))?;
-        let taken_over = taken_over(spool, reader.identity().as_str())?;
+        let taken_over = inbox::taken_over(spool, reader.identity())?;
         let oldest = reader.read_after(taken_over, 1)?.pop();
         let age = oldest.map_or(0, |record| now.since(record.received_at));
         let bytes = size(&spool.join(INBOX_FILE))? + size(&spool.join(format!("{INBOX_FILE}-wal")))?;
         Ok(Self { age_millis: i64::try_from(age).unwrap_or(i64::MAX), bytes })
     }
-}
-
-/// The place in this inbox up to which the ledger has taken deliveries over, as the importer marked it.
-fn taken_over(spool: &Path, identity: &str) -> io::Result<i64> {
-    let mark = match fs::read_to_string(spool.join(MARK_FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read?,
-    };
-    let of_this_inbox = mark.trim().split_once(' ').filter(|(inbox, _)| *inbox == identity);
-    Ok(of_this_inbox.and_then(|(_, place)| place.parse().ok()).unwrap_or(0))
 }
 
 fn size(file: &Path) -> io::Result<u64> {

@@ -32,7 +32,7 @@ async fn served() -> Served {
     let metrics = Arc::new(Metrics::new(&config, hookspool_common::clock::Instant::from_millis(0)));
     let sources = Sources::with_secrets(&config, &secrets());
     let in_force = in_force(config, sources);
-    let serving = serve(in_force, metrics, inbox, Box::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
+    let serving = serve(in_force, metrics, inbox, Arc::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
     Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
 }
 

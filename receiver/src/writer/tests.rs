@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hookspool_common::names::DeliveryId;
 
 use super::*;
-use crate::fixture::{Told, told_inbox};
+use crate::fixture::{Told, bounds, told_inbox};
 
 fn entry(answer: Answer) -> Box<Entry> {
     Box::new(Entry {
@@ -43,7 +43,7 @@ async fn store_at_once(writer: &Arc<Writer>, count: usize) -> Vec<tokio::task::J
 async fn what_waits_while_a_batch_is_written_is_the_next_batch() {
     let spool = tempfile::tempdir().unwrap();
     let (inbox, batches, orders) = told_inbox();
-    let (writer, _end) = Writer::start(inbox, spool.path().to_owned()).unwrap();
+    let (writer, _end) = Writer::start(inbox, bounds(spool.path())).unwrap();
     let writer = Arc::new(writer);
     let first = store_at_once(&writer, 1).await;
     assert_eq!(batches.recv().unwrap().len(), 1);
@@ -62,7 +62,7 @@ async fn the_worker_is_woken_before_the_answer_and_only_for_jobs() {
     let spool = tempfile::tempdir().unwrap();
     let wake_file = spool.path().join(inbox::WAKE_FILE);
     let (inbox, _batches, orders) = told_inbox();
-    let (writer, _end) = Writer::start(inbox, spool.path().to_owned()).unwrap();
+    let (writer, _end) = Writer::start(inbox, bounds(spool.path())).unwrap();
     orders.send(Told::Store).unwrap();
     let ignored = Box::new(Entry { reason: Some("nothing".to_owned()), ..*entry(Answer::Ignored) });
     assert_eq!(writer.store(ignored).await, Ok(Receipt::Stored));
@@ -75,7 +75,7 @@ async fn the_worker_is_woken_before_the_answer_and_only_for_jobs() {
 #[tokio::test]
 async fn without_a_spool_to_wake_in_the_delivery_is_stored_all_the_same() {
     let (inbox, _batches, orders) = told_inbox();
-    let (writer, _end) = Writer::start(inbox, "/nonexistent/spool".into()).unwrap();
+    let (writer, _end) = Writer::start(inbox, bounds(Path::new("/nonexistent/spool"))).unwrap();
     orders.send(Told::Store).unwrap();
     assert_eq!(writer.store(entry(Answer::Accepted)).await, Ok(Receipt::Stored));
 }
@@ -84,7 +84,7 @@ async fn without_a_spool_to_wake_in_the_delivery_is_stored_all_the_same() {
 async fn a_batch_that_fails_is_refused_whole_and_the_next_one_is_not() {
     let spool = tempfile::tempdir().unwrap();
     let (inbox, batches, orders) = told_inbox();
-    let (writer, _end) = Writer::start(inbox, spool.path().to_owned()).unwrap();
+    let (writer, _end) = Writer::start(inbox, bounds(spool.path())).unwrap();
     let writer = Arc::new(writer);
     let mut tasks = store_at_once(&writer, 1).await;
     batches.recv().unwrap();
@@ -102,7 +102,7 @@ async fn a_batch_that_fails_is_refused_whole_and_the_next_one_is_not() {
 #[tokio::test]
 async fn a_dead_writer_stores_nothing_and_says_that_it_is_dead() {
     let (inbox, _batches, orders) = told_inbox();
-    let (writer, end) = Writer::start(inbox, "/nonexistent/spool".into()).unwrap();
+    let (writer, end) = Writer::start(inbox, bounds(Path::new("/nonexistent/spool"))).unwrap();
     orders.send(Told::Panic).unwrap();
     assert_eq!(writer.store(entry(Answer::Accepted)).await, Err(NotStored));
     assert!(end.await.is_err());
@@ -114,7 +114,7 @@ async fn a_dead_writer_stores_nothing_and_says_that_it_is_dead() {
 async fn a_queue_that_is_full_refuses_at_once() {
     let spool = tempfile::tempdir().unwrap();
     let (inbox, batches, orders) = told_inbox();
-    let (writer, _end) = Writer::start(inbox, spool.path().to_owned()).unwrap();
+    let (writer, _end) = Writer::start(inbox, bounds(spool.path())).unwrap();
     let writer = Arc::new(writer);
     let first = store_at_once(&writer, 1).await;
     batches.recv().unwrap();
@@ -132,7 +132,7 @@ async fn a_queue_that_is_full_refuses_at_once() {
 async fn readiness_is_what_the_last_write_showed() {
     let spool = tempfile::tempdir().unwrap();
     let (inbox, batches, orders) = told_inbox();
-    let (writer, _end) = Writer::start(inbox, spool.path().to_owned()).unwrap();
+    let (writer, _end) = Writer::start(inbox, bounds(spool.path())).unwrap();
     orders.send(Told::Store).unwrap();
     assert!(writer.is_ready().await);
     assert_eq!(batches.recv().unwrap().len(), 0);
@@ -146,7 +146,7 @@ async fn readiness_is_what_the_last_write_showed() {
 #[tokio::test]
 async fn the_thread_ends_and_closes_the_inbox_when_nobody_can_ask_it_any_more() {
     let (inbox, batches, _orders) = told_inbox();
-    let (writer, end) = Writer::start(inbox, "/nonexistent/spool".into()).unwrap();
+    let (writer, end) = Writer::start(inbox, bounds(Path::new("/nonexistent/spool"))).unwrap();
     drop(writer);
     assert!(end.await.is_err());
     assert!(batches.recv().is_err());

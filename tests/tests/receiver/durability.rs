@@ -1,22 +1,14 @@
-//! What was answered 2xx is on disk, whatever happens to the receiver, the disk or the inbox.
+//! What was answered 2xx is on disk, whatever happens to the receiver or the inbox.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use hookspool_common::inbox::INBOX_FILE;
-use hookspool_tests::receiver::{Answer, Installation, Post, RunningReceiver, until};
-use nix::errno::Errno;
-use nix::mount::{MsFlags, mount, umount};
+use hookspool_common::inbox::{INBOX_FILE, InboxReader, SqliteInboxReader};
+use hookspool_tests::receiver::{Connection, Installation, Post, RunningReceiver, until};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
-use rusqlite::Connection;
-
-use crate::{noise, skipped};
+use nix::unistd::Pid;
 
 /// The ids in the inbox, with the forge's ids.
 fn stored(installation: &Installation) -> BTreeMap<String, String> {
@@ -29,9 +21,11 @@ fn accepted_until_killed(receiver: RunningReceiver, numbers: &AtomicU64, enough:
     let accepted = Mutex::new(Vec::new());
     let pid = Pid::from_raw(i32::try_from(receiver.pid()).unwrap());
     thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let mut connection = receiver.connect().unwrap();
+        // All of them before the first delivery, as the receiver may be dead after it.
+        let connections: Vec<Connection> = (0..8).map(|_| receiver.connect().unwrap()).collect();
+        for mut connection in connections {
+            let (numbers, accepted) = (&numbers, &accepted);
+            scope.spawn(move || {
                 loop {
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
                     let sent = connection.send(&Post::push("master", number).bytes());
@@ -50,22 +44,42 @@ fn accepted_until_killed(receiver: RunningReceiver, numbers: &AtomicU64, enough:
     accepted.into_inner().unwrap()
 }
 
+/// How often the receiver is killed: from before its first commit to after hundreds of them.
+const KILLS: usize = 400;
+
 #[test]
 fn killed_under_load_it_has_every_delivery_that_it_answered() {
     let installation = Installation::new().unwrap();
-    let (numbers, mut all) = (AtomicU64::new(1), Vec::new());
-    for enough in [1, 7, 60, 200, 333] {
-        all.extend(accepted_until_killed(installation.start().unwrap(), &numbers, enough));
-        let receiver = installation.start().unwrap();
-        let stored = stored(&installation);
-        for (id, number) in &all {
-            assert_eq!(stored.get(id), Some(&format!("push-master-{number}")), "{id} was answered 202");
+    let numbers = AtomicU64::new(1);
+    let (mut accepted, mut seq) = (BTreeMap::new(), 0);
+    for kill in 0..KILLS {
+        let enough = if kill % 50 == 49 { 400 } else { 1 + kill * 7 % 40 };
+        let before = numbers.load(Ordering::Relaxed);
+        let round = accepted_until_killed(installation.start().unwrap(), &numbers, enough);
+        assert!(round.len() >= enough, "kill {kill}");
+        let stored = stored_after(&installation, &mut seq);
+        for (id, number) in &round {
+            assert_eq!(stored.get(id), Some(&format!("push-master-{number}")), "kill {kill}: {id} was answered 202");
         }
-        let (id, number) = all.last().unwrap();
+        // What was stored and not answered in time is stored once, too.
+        let sent = numbers.load(Ordering::Relaxed) - before;
+        assert!(stored.len() as u64 <= sent && stored.values().collect::<BTreeSet<_>>().len() == stored.len(), "kill {kill}");
+        accepted.extend(round);
+    }
+    let receiver = installation.start().unwrap();
+    for (id, number) in accepted.iter().step_by(17) {
         let again = receiver.post(&Post::push("master", *number)).unwrap();
         assert_eq!((again.text("status").as_str(), &again.text("delivery")), ("duplicate", id));
     }
-    assert!(all.len() >= 601);
+    assert!(stored_after(&installation, &mut seq).is_empty());
+}
+
+/// The ids and the forge's ids of what was stored after `seq`, which goes on to the last of them.
+fn stored_after(installation: &Installation, seq: &mut i64) -> BTreeMap<String, String> {
+    let mut reader = SqliteInboxReader::open(&installation.spool().join(INBOX_FILE)).unwrap();
+    let records = reader.read_after(*seq, 10_000).unwrap();
+    *seq = records.last().map_or(*seq, |record| record.seq);
+    records.iter().map(|record| (record.id.to_string(), record.provider_id.clone().unwrap())).collect()
 }
 
 #[test]
@@ -97,117 +111,18 @@ fn idle_it_ends_at_once_and_clears_up() {
     assert_eq!(stored(&installation).len(), 1);
 }
 
-fn ready(receiver: &RunningReceiver) -> Answer {
-    receiver.ask(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").unwrap()
-}
-
 #[test]
 fn a_locked_inbox_is_503_and_afterwards_it_goes_on() {
     let installation = Installation::new().unwrap();
     let receiver = installation.start().unwrap();
-    let other = Connection::open(installation.spool().join(INBOX_FILE)).unwrap();
+    let other = rusqlite::Connection::open(installation.spool().join(INBOX_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let answer = receiver.post(&Post::push("master", 1)).unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
     assert_eq!(answer.body, r#"{"status":"unavailable"}"#);
-    assert_eq!(ready(&receiver).status, 503);
+    assert_eq!(receiver.ready().unwrap().status, 503);
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(receiver.post(&Post::push("master", 1)).unwrap().status, 202);
-    assert_eq!((ready(&receiver).status, stored(&installation).len()), (200, 1));
+    assert_eq!((receiver.ready().unwrap().status, stored(&installation).len()), (200, 1));
     assert!(installation.log().unwrap().contains("locked by another process"));
-}
-
-/// A small disk of its own, gone at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(path: &Path) -> nix::Result<Self> {
-        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("size=1m,mode=0700"))?;
-        Ok(Self(path.to_owned()))
-    }
-
-    fn enlarge(&self) {
-        mount(Some("tmpfs"), &self.0, Some("tmpfs"), MsFlags::MS_REMOUNT, Some("size=16m")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = umount(&self.0);
-    }
-}
-
-fn large_push(number: u64) -> Post {
-    let body = String::from_utf8(Post::push("master", number).bytes()).unwrap();
-    let (_, body) = body.split_once("\r\n\r\n").unwrap();
-    let body = body.replacen('{', &format!(r#"{{"noise":"{}","#, noise(number, 20_000)), 1);
-    Post::signed("push", &format!("push-master-{number}"), body)
-}
-
-#[test]
-fn a_full_disk_is_503_and_loses_nothing() {
-    if !Uid::effective().is_root() {
-        return skipped("only root can mount a small disk");
-    }
-    let installation = Installation::new().unwrap();
-    let disk = match SmallDisk::mount(&installation.spool()) {
-        Ok(disk) => disk,
-        Err(Errno::EPERM) => return skipped("no file system may be mounted here"),
-        Err(error) => panic!("{error}"),
-    };
-    installation.give_to_user(&installation.spool()).unwrap();
-    let receiver = installation.start().unwrap();
-    let mut accepted = Vec::new();
-    let refused = (1..200).find(|number| {
-        let answer = receiver.post(&large_push(*number)).unwrap();
-        if answer.status == 202 {
-            accepted.push(answer.text("delivery"));
-        } else {
-            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")), "{}", answer.body);
-        }
-        answer.status != 202
-    });
-    let refused = refused.expect("a disk of 1 MiB does not hold 4 MB");
-    assert!(accepted.len() > 5, "{accepted:?}");
-    assert!(installation.log().unwrap().contains("disk is full"), "{}", installation.log().unwrap());
-    receiver.kill().unwrap();
-    let receiver = installation.start();
-    disk.enlarge();
-    let receiver = receiver.or_else(|_| installation.start()).unwrap();
-    let ids: Vec<String> = stored(&installation).into_keys().collect();
-    assert_eq!(ids, accepted);
-    assert_eq!(receiver.post(&large_push(refused)).unwrap().status, 202);
-}
-
-#[test]
-fn a_disk_that_is_full_for_a_while_is_503_for_a_while() {
-    if !Uid::effective().is_root() {
-        return skipped("only root can mount a small disk");
-    }
-    let installation = Installation::new().unwrap();
-    let disk = match SmallDisk::mount(&installation.spool()) {
-        Ok(disk) => disk,
-        Err(Errno::EPERM) => return skipped("no file system may be mounted here"),
-        Err(error) => panic!("{error}"),
-    };
-    installation.give_to_user(&installation.spool()).unwrap();
-    let receiver = installation.start().unwrap();
-    fill(&installation.spool().join("ballast")).unwrap();
-    assert_eq!(receiver.post(&large_push(1)).unwrap().status, 503);
-    assert_eq!(ready(&receiver).status, 503);
-    disk.enlarge();
-    assert_eq!(receiver.post(&large_push(1)).unwrap().status, 202);
-    assert_eq!((ready(&receiver).status, stored(&installation).len()), (200, 1));
-}
-
-/// Writes a file until nothing more fits.
-fn fill(path: &Path) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    loop {
-        match io::Write::write_all(&mut file, &[0; 4096]) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod hostile; // input that nobody well-behaved would send
 mod property; // whatever bytes come
 mod recorded; // what GitHub really sent
 mod durability; // what was answered 2xx is on disk
+mod room; // a spool without room, or that nobody may write to
 mod start; // what it needs to start, and what it says otherwise
 mod sockets; // where it listens
 mod metrics; // what it counts

@@ -55,7 +55,7 @@ fn a_dry_run_says_what_a_new_configuration_would_run_and_what_it_would_not() {
     let new = changed(&server, "moved", |text| text.replace("github.com/octo/shop", "github.com/octo/store"));
     assert!(dry_run(&new, &week).0.contains("): github.com/octo/shop is not in the configuration"), "{}", dry_run(&new, &week).0);
     let new = changed(&server, "renamed", |text| {
-        text.replace("\"github\"\nprovider", "\"forge\"\nprovider").replace("source = \"github\"", "source = \"forge\"")
+        text.replace("\"github\"\nprovider", "\"forge\"\nprovider").replace("source = [\"github\"]", "source = [\"forge\"]")
     });
     let (said, status) = dry_run(&new, &week);
     assert!(
