@@ -252,7 +252,7 @@ fn code_words(text: &str) -> impl Iterator<Item = &str> {
 
 /// Paths of the project that stand between backticks.
 fn named_files(text: &str) -> impl Iterator<Item = String> + '_ {
-    let folders = ["common/", "receiver/", "worker/", "tests/", "systemd/", "docs/", ".ci/", ".cargo/"];
+    let folders = ["common/", "receiver/", "worker/", "tests/", "systemd/", "docs/", "fuzz/", ".ci/", ".cargo/"];
     let names = code_words(text).filter(move |word| folders.iter().any(|folder| word.starts_with(folder)));
     names.map(|word| word.split("::").next().unwrap_or_default()).filter(|word| !word.contains(['*', ' '])).map(str::to_owned)
 }
