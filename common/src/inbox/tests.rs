@@ -191,3 +191,21 @@ fn an_inbox_of_the_first_version_is_brought_up_with_all_that_it_holds() {
     assert_eq!(receipts, [first, first, second, Receipt::Stored]);
     assert_eq!(places(&path), [1, 2, 3]);
 }
+
+#[test]
+fn a_log_has_its_working_length_from_the_start_and_keeps_it() {
+    let (_folder, path) = place();
+    let log = path.with_file_name(format!("{INBOX_FILE}-wal"));
+    let length = || std::fs::metadata(&log).unwrap().len();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    let at_first = length();
+    assert!(at_first >= 5 * 1024 * 1024, "{at_first}");
+    for number in 0..1000 {
+        inbox.deliver(&[entry(number)]).unwrap();
+    }
+    assert_eq!(length(), at_first);
+    // What was written for it is free again.
+    assert!(inbox.used_bytes() < 1000 * 20_000, "{}", inbox.used_bytes());
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'ballast'";
+    assert_eq!(Connection::open(&path).unwrap().query_row(tables, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
