@@ -26,7 +26,7 @@ pub const MAX_BODY_BYTES: usize = 25 * 1024 * 1024;
 /// Longest packed body, in bytes: what cannot be compressed becomes a little longer (zstd's own bound is a 256th).
 const MAX_PACKED_BYTES: usize = MAX_BODY_BYTES + MAX_BODY_BYTES / 128;
 
-/// Longest JSON of kept headers, in bytes: a head of 64 KiB, with every character escaped.
+/// Longest JSON of kept headers, in bytes: four times a head of 16 KiB, with every character escaped.
 const MAX_HEADERS_BYTES: usize = 6 * 64 * 1024;
 
 /// Memory that unpacking may ask for, as a power of two: 32 MiB hold the largest body whole.

@@ -11,7 +11,7 @@ use hookspool_common::record::Answer;
 
 use super::inbox::READER;
 
-const EXIT_CODES: &str = "Exit status:
+const EXIT_STATUS: &str = "Exit status:
   0  it is so, or it is done
   1  it is not so, or it failed; of `replay --dry-run`, something would change
   2  the command line is wrong
@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit status:
 
 /// Turns a push into a build, a test run and a deploy on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "hookspool", version, after_help = EXIT_CODES)]
+#[command(name = "hookspool", version, after_help = EXIT_STATUS)]
 pub(super) struct Options {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -107,9 +107,10 @@ pub(super) struct Explain {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hookspool send --source github                                   a ping
-  hookspool send --repository github.com/owner/name --ref main     a push of that branch's present commit
+  hookspool send --repository github.com/owner/name --ref main     a push that makes this branch
   hookspool send --source github --event push --body push.json     this body, signed
 
+With --repository the ref is told of as just made and pushed: jobs for `branch_created` run, too.
 The delivery is signed with the source's first secret and sent to where the receiver listens.")]
 pub(super) struct Send {
     /// The [[source]] to send to; that of the repository, if one is given
