@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use hookspool_tests::programs::{install, program, workspace};
 use hookspool_tests::server::{Delivery, Server, Setup, is_root, text, wait_for};
 use nix::unistd::User;
+use rusqlite::Connection;
 use serde_json::Value;
 
 const JOBS: &str = "[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\", branch = [\"master\", \"release/*\"] }]\nbuild = \"echo built; exit 3\"\n\
@@ -314,6 +315,17 @@ fn every_exit_code_is_the_documented_one() {
     let script = format!("{} runs --config {} | head -n 0", program("hookspool").display(), server.config().display());
     let piped = Command::new("bash").args(["-c", &format!("set -o pipefail; {script}")]).output().unwrap();
     assert!(piped.status.success() && err(&piped).is_empty(), "{}", err(&piped));
+}
+
+#[test]
+fn a_ledger_that_an_older_version_left_is_named_with_what_brings_it_up_to_date() {
+    let server = Server::new(JOBS);
+    server.run_pass();
+    let ledger = server.state("ledger.db");
+    Connection::open(&ledger).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let refused = server.hookspool(&["runs"]);
+    let remedy = format!("cannot read the ledger: {} is of an older Hookspool; run `hookspool-worker pass`", ledger.display());
+    assert!(refused.status.code() == Some(1) && err(&refused).contains(&remedy), "{}", err(&refused));
 }
 
 /// Runs the demo and looks at everything that it says it observed.
