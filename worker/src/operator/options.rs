@@ -158,7 +158,7 @@ pub(super) struct Deliveries {
     /// Only what came within this time, such as 7d or 1h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) since: Option<Duration>,
-    /// Only what was answered like this: accepted, ignored or ping
+    /// Only what was answered like this: accepted, ignored or pong
     #[arg(long, value_name = "ANSWER", value_parser = parse_answer)]
     pub(super) answer: Option<Answer>,
     /// Prints the body alone, byte for byte
@@ -252,7 +252,6 @@ pub(super) fn before_now(time: Duration) -> Instant {
 }
 
 fn parse_answer(text: &str) -> Result<Answer, String> {
-    let known = Answer::ALL.map(Answer::as_str);
-    let answer = Answer::ALL.into_iter().find(|answer| answer.as_str() == text);
-    answer.ok_or_else(|| format!("the answers are: {}", known.join(", ")))
+    let answer = Answer::ALL.into_iter().find(|answer| [answer.word(), answer.as_str()].contains(&text));
+    answer.ok_or_else(|| format!("the answers are: {}", Answer::ALL.map(Answer::word).join(", ")))
 }
