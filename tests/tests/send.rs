@@ -1,4 +1,4 @@
-//! `hookspool send` in the words of each forge, over the unix socket that the receiver listens on.
+//! `hookspool send` in the words of each forge and of other senders, over the unix socket that the receiver listens on.
 
 use std::fs;
 use std::process::Output;
@@ -12,19 +12,26 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// A server whose source is of another forge, and which listens on a unix socket.
-fn server(provider: &str, repository: &str) -> Server {
-    let mut server = Server::new(JOBS);
+/// Lets the receiver listen on a unix socket, and changes its configuration.
+fn move_to_socket(server: &mut Server, change: impl Fn(String) -> String) {
     let socket = format!("listen = \"unix:{}/receiver.sock\"", server.spool().display());
     for file in ["hookspool.toml", "repositories/shop.toml"] {
         let path = server.path().join(file);
         let written = fs::read_to_string(&path).expect("the configuration can be read");
-        let written = written.replace("provider = \"github\"", &format!("provider = \"{provider}\""));
-        let written = written.replace("listen = \"127.0.0.1:0\"", &socket).replace("github.com/octo/shop", repository);
+        let written = change(written.replace("listen = \"127.0.0.1:0\"", &socket));
         fs::write(&path, written).expect("the configuration can be written");
     }
     server.stop_receiver();
     server.start_receiver();
+}
+
+/// A server whose source is of another forge, and which listens on a unix socket.
+fn server(provider: &str, repository: &str) -> Server {
+    let mut server = Server::new(JOBS);
+    let provider = format!("provider = \"{provider}\"");
+    move_to_socket(&mut server, |text| {
+        text.replace("provider = \"github\"", &provider).replace("github.com/octo/shop", repository)
+    });
     server
 }
 
@@ -91,4 +98,19 @@ fn what_the_receiver_says_over_the_socket_is_shown_and_is_the_exit_code() {
     let refused = server.hookspool(&["send", "--source", "github"]);
     assert!(refused.status.code() == Some(1) && out(&refused).contains("is the receiver running?"), "{}", out(&refused));
     assert!(server.runs().is_empty());
+}
+
+#[test]
+fn over_the_socket_this_machine_is_the_client_that_allow_from_is_asked_about() {
+    for header in ["X-Forwarded-For", "Forwarded"] {
+        for (network, status) in [("127.0.0.0/8", "200 "), ("192.0.2.0/24", "403 ")] {
+            let mut server = Server::new(JOBS);
+            move_to_socket(&mut server, |text| {
+                let text = text.replace("[receiver]\n", &format!("[receiver]\nproxy_header = \"{header}\"\n"));
+                text.replace("provider = \"github\"", &format!("provider = \"github\"\nallow_from = [\"{network}\"]"))
+            });
+            let sent = server.hookspool(&["send", "--source", "github"]);
+            assert!(out(&sent).starts_with(status), "{header} {network}: {}", out(&sent));
+        }
+    }
 }

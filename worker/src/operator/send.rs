@@ -148,7 +148,10 @@ fn local(config: &Config, source: &Source, path: String) -> anyhow::Result<Desti
     let known = listen.iter().find_map(|listen| match listen {
         Listen::Tcp(address) if address.port() != 0 => Some(Destination::Url(format!("http://{address}{path}"))),
         Listen::Tcp(_) => None,
-        Listen::Unix(socket) => Some(Destination::Socket { socket: socket.clone(), path: path.clone() }),
+        Listen::Unix(socket) => {
+            let (socket, path, proxy_header) = (socket.clone(), path.clone(), config.receiver.proxy_header);
+            Some(Destination::Socket { socket, path, proxy_header })
+        }
     });
     let places = || listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     known.with_context(|| {
