@@ -115,18 +115,20 @@ pub(super) struct Send {
     /// The [[source]] to send to; that of the repository, if one is given
     #[arg(long, value_name = "NAME", required_unless_present = "repository")]
     pub(super) source: Option<SourceName>,
-    /// A configured repository whose present commit is told of as pushed
+    /// A configured repository whose present commit is told of, on a branch that was just made and pushed: jobs for
+    /// `branch_created` run, too
     #[arg(long, value_name = "NAME", conflicts_with_all = ["event", "body"])]
     pub(super) repository: Option<String>,
-    /// The branch, or a full ref such as refs/tags/v1
+    /// The branch, or a full ref such as refs/tags/v1; the default branch otherwise
     #[arg(long = "ref", value_name = "REF", requires = "repository")]
     pub(super) reference: Option<String>,
     /// The pusher's mail address in that push
     #[arg(long, value_name = "ADDRESS", requires = "repository")]
     pub(super) pusher: Option<String>,
-    /// The event's name, as the forge says it
-    #[arg(long, value_name = "EVENT", default_value = "ping")]
-    pub(super) event: String,
+    /// The event that the --body tells of, as the forge's header names it; without both a ping is sent, which forges that
+    /// have none ignore
+    #[arg(long, value_name = "EVENT")]
+    pub(super) event: Option<String>,
     /// The path that is called, for a source whose path has a parameter
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     pub(super) path: Option<String>,
