@@ -183,7 +183,12 @@ pub(super) struct Deliveries {
 
 A delivery is read and matched anew, under the present configuration. Its jobs become new runs.
 With --dry-run, + is a job that would run and did not, - one that did and would not, ? a delivery of which that cannot be told.
-Exit status of --dry-run: 0 nothing would change, 1 something would, or it cannot be told."
+At most 1000 runs at once.
+
+Exit status:
+  0  it runs again; with --dry-run, nothing would change
+  1  nothing ran, or a delivery is gone; with --dry-run, something would change, or it cannot be told
+  3  there is no such delivery"
 )]
 pub(super) struct Replay {
     /// Deliveries: the id that the receiver answered, or the forge's own
@@ -253,6 +258,7 @@ pub(super) fn before_now(time: Duration) -> Instant {
     SystemClock.now().plus_millis(i64::try_from(time.as_millis()).map_or(i64::MIN, i64::wrapping_neg))
 }
 
+/// A delivery that was answered `pong` is stored as the ping that it is.
 fn parse_answer(text: &str) -> Result<Answer, String> {
     let answer = Answer::ALL.into_iter().find(|answer| [answer.word(), answer.as_str()].contains(&text));
     answer.ok_or_else(|| format!("the answers are: {}", Answer::ALL.map(Answer::word).join(", ")))

@@ -100,7 +100,7 @@ impl Replay {
         }
         let admission = admission(config, Record { proposals: asked.proposals, ..stored.record });
         self.requests += admission.requests.len();
-        ensure!(self.requests <= MAX_RUNS, "that would be more than {MAX_RUNS} runs at once; name a shorter time, or a --source");
+        bound(self.requests)?;
         self.batch.push(admission);
         Ok(())
     }
@@ -138,6 +138,11 @@ impl Replay {
     }
 }
 
+fn bound(runs: usize) -> anyhow::Result<()> {
+    ensure!(runs <= MAX_RUNS, "that would be more than {MAX_RUNS} runs at once; name a shorter time, or a --source");
+    Ok(())
+}
+
 /// Makes the runs. What has only just come is taken over first, by a pass.
 fn make_runs(config: &Config, inbox: &InboxIdentity, batch: &[Admission]) -> anyhow::Result<Vec<Vec<Admitted>>> {
     let by = who();
@@ -167,4 +172,15 @@ fn who() -> String {
 fn pass(config: &Config) -> anyhow::Result<()> {
     Folders::new(&config.paths).make()?;
     beside::run_pass(&config.file, &config.paths.logs.join("worker.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_runs_are_made_at_once_and_not_one_more() {
+        assert!(bound(1000).is_ok());
+        assert!(bound(1001).is_err_and(|error| error.to_string().contains("more than 1000 runs at once")));
+    }
 }
