@@ -22,6 +22,7 @@ fn a_replayed_delivery_is_a_new_run_that_names_it_and_whoever_asked() {
         "{}",
         out(&replayed)
     );
+    assert!(out(&replayed).ends_with(")\nstarted by hookspool-worker pass\n"), "{}", out(&replayed));
     // By our id as well. Its pass starts what it made.
     let delivery = text(&server.show(1)["delivery"]);
     assert_eq!(server.json(&["replay", &delivery, "--json"])[0]["runs"][0]["run"], 3);
