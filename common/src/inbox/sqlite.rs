@@ -23,7 +23,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const LOG_BYTES: u64 = 5 * 1024 * 1024;
 
 /// Forward only; each in one transaction with those before it.
-pub(super) const MIGRATIONS: [&str; 2] = [DELIVERIES, SEEN_IN_RUNS];
+pub(super) const MIGRATIONS: [&str; 3] = [DELIVERIES, SEEN_IN_RUNS, PRUNED];
 
 const DELIVERIES: &str = "
 CREATE TABLE inbox (
@@ -69,6 +69,17 @@ CREATE TABLE seen_earlier (
     place INTEGER PRIMARY KEY,
     entries BLOB NOT NULL CHECK (length(entries) % 32 = 0)
 ) STRICT;
+";
+
+/// When the newest of the deliveries came that were pruned; NULL while none was. Of those that went before this was
+/// written down, it is certain only that they came before the first that is still there.
+const PRUNED: &str = "
+ALTER TABLE inbox ADD COLUMN newest_pruned_at INTEGER;
+UPDATE inbox SET newest_pruned_at = coalesce(
+    (SELECT received_at FROM delivery ORDER BY seq LIMIT 1),
+    CAST(unixepoch('subsec') * 1000 AS INTEGER)
+) WHERE EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'delivery' AND seq > 0)
+    AND NOT EXISTS (SELECT 1 FROM delivery WHERE seq = 1);
 ";
 
 pub(super) fn inbox_error(error: rusqlite::Error) -> InboxError {
