@@ -12,7 +12,7 @@ use std::{io, thread};
 use hookspool_common::inbox::{self, Entry, Inbox, Receipt, Tidied};
 use hookspool_common::record::Answer;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use crate::bounds::Bounds;
 
@@ -26,6 +26,9 @@ const MAX_BATCH: usize = 256;
 const READY_FOR: Duration = Duration::from_secs(5);
 /// The same for one that failed.
 const UNREADY_FOR: Duration = Duration::from_secs(1);
+
+/// How long `/ready` waits for a write. A disk that takes longer is not ready, and whoever asks holds a place meanwhile.
+const CHECK_TIME: Duration = Duration::from_secs(2);
 
 /// How often the inbox is tidied when nothing presses. Shorter than a request's head may take, so that this is always the
 /// next timer to ring: whenever a connection's would be, tokio wakes itself for each request, with two system calls.
@@ -53,6 +56,8 @@ type LastWrite = Arc<Mutex<Option<(Instant, bool)>>>;
 pub(crate) struct Writer {
     orders: mpsc::Sender<Order>,
     last: LastWrite,
+    /// Held by whoever has the disk tried: one order is enough for all who ask, and does not fill the queue.
+    checking: tokio::sync::Mutex<()>,
 }
 
 /// Is ready when the thread has ended, in whatever way, and the inbox is closed.
@@ -76,7 +81,7 @@ impl Writer {
             desk.work(waiting);
         };
         thread::Builder::new().name("inbox".to_owned()).spawn(work)?;
-        Ok((Self { orders, last }, end))
+        Ok((Self { orders, last, checking: tokio::sync::Mutex::default() }, end))
     }
 
     /// Stores `entry`. When this returns, what the receipt says is on disk.
@@ -88,15 +93,32 @@ impl Writer {
 
     /// Whether the inbox takes writes, as of a moment ago.
     pub(crate) async fn is_ready(&self) -> bool {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, worked)) = last
-            && when.elapsed() < if worked { READY_FOR } else { UNREADY_FOR }
-        {
+        if let Some(worked) = self.known() {
+            return worked;
+        }
+        let _turn = self.checking.lock().await;
+        // Whoever had the turn before may have found out.
+        if let Some(worked) = self.known() {
             return worked;
         }
         let (sender, checked) = oneshot::channel();
-        self.orders.try_send(Order::Check(sender)).is_ok() && checked.await.is_ok()
+        let is_asked = self.orders.try_send(Order::Check(sender)).is_ok();
+        let worked = is_asked && timeout(CHECK_TIME, checked).await.is_ok_and(|checked| checked.is_ok());
+        if !worked {
+            note(&self.last, false);
+        }
+        worked
     }
+
+    /// What the last write showed, while that counts.
+    fn known(&self) -> Option<bool> {
+        let (when, worked) = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
+        (when.elapsed() < if worked { READY_FOR } else { UNREADY_FOR }).then_some(worked)
+    }
+}
+
+fn note(last: &LastWrite, worked: bool) {
+    *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), worked));
 }
 
 /// Lets the answers of whole batches go. From the writer's thread, each would wake the runtime by itself: a system
@@ -203,7 +225,7 @@ impl Desk {
     /// Remembers how a write went, for `/ready`; says a trouble once, and once that it is over. Whether it went well.
     fn note(&mut self, written: Result<(), String>) -> bool {
         let worked = written.is_ok();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), worked));
+        note(&self.last, worked);
         let trouble = written.err();
         match &trouble {
             Some(trouble) if self.trouble.as_ref() != Some(trouble) => {

@@ -144,6 +144,26 @@ async fn readiness_is_what_the_last_write_showed() {
 }
 
 #[tokio::test]
+async fn a_disk_that_hangs_is_not_ready_in_time_however_many_ask_and_is_tried_once() {
+    let spool = tempfile::tempdir().unwrap();
+    let (inbox, batches, orders) = told_inbox();
+    let (writer, _end) = Writer::start(inbox, bounds(spool.path())).unwrap();
+    let writer = Arc::new(writer);
+    let ask = |_| {
+        let writer = Arc::clone(&writer);
+        async move { writer.is_ready().await }
+    };
+    let asked: tokio::task::JoinSet<bool> = (0..QUEUE_LENGTH).map(ask).collect();
+    // It is told nothing, so it hangs for as long as this waits.
+    let ready = timeout(10 * CHECK_TIME, asked.join_all()).await.expect("an answer in time");
+    assert!(ready.iter().all(|ready| !ready));
+    let waiting = QUEUE_LENGTH - writer.orders.capacity();
+    assert!(waiting < 5, "whoever delivers finds the queue as good as empty, not with {waiting}");
+    orders.send(Told::Store).unwrap();
+    assert_eq!(batches.recv().unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn the_thread_ends_and_closes_the_inbox_when_nobody_can_ask_it_any_more() {
     let (inbox, batches, _orders) = told_inbox();
     let (writer, end) = Writer::start(inbox, bounds(Path::new("/nonexistent/spool"))).unwrap();
