@@ -54,7 +54,7 @@ pub(crate) async fn serve(
     metrics: Arc<Metrics>,
     inbox: Box<dyn Inbox + Send>,
     clock: Arc<dyn Clock>,
-    listeners: Vec<Listener>,
+    mut listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let spool = in_force.now().config.paths.spool.clone();
@@ -72,7 +72,7 @@ pub(crate) async fn serve(
             biased;
             () = &mut shutdown => break,
             _ = &mut writer_end => return Err(ServeError::WriterDied),
-            (connection, place) = next_connection(&listeners, &places) => {
+            (connection, place) = next_connection(&mut listeners, &places) => {
                 place.spawn(|place| serve_connection(connection, Arc::clone(&intake), graceful.watcher(), place));
             }
         }
@@ -90,7 +90,7 @@ pub(crate) async fn serve(
 }
 
 /// The next connection of any listener, and a place for it.
-async fn next_connection(listeners: &[Listener], places: &Arc<Places>) -> (Connection, Place) {
+async fn next_connection(listeners: &mut [Listener], places: &Arc<Places>) -> (Connection, Place) {
     let connection = accept(listeners).await;
     (connection, places.take().await)
 }
