@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, timeout};
 
 use crate::bounds::Bounds;
+use crate::trouble::Trouble;
 
 /// Deliveries that may wait; over it, 503. More than there can be connections, so only a stuck disk fills it.
 const QUEUE_LENGTH: usize = 1024;
@@ -72,7 +73,7 @@ impl Writer {
         let last = LastWrite::default();
         let to_self = orders.downgrade();
         let last_write = Arc::clone(&last);
-        let desk = Desk { inbox, bounds, done, last: last_write, trouble: None, to_self, fruitless: None };
+        let desk = Desk { inbox, bounds, done, last: last_write, trouble: Trouble::default(), to_self, fruitless: None };
         tokio::spawn(hand_out(batches));
         tokio::spawn(ask_to_tidy(orders.downgrade()));
         let work = move || {
@@ -150,8 +151,8 @@ struct Desk {
     /// What was stored, on its way to those who wait for it. There are never more of them than of orders.
     done: mpsc::UnboundedSender<Vec<(oneshot::Sender<Receipt>, Receipt)>>,
     last: LastWrite,
-    /// Why the inbox takes nothing, as it was last said in the log.
-    trouble: Option<String>,
+    /// Why the inbox takes nothing.
+    trouble: Trouble,
     /// For what is left to tidy, behind those who wait already. Holding a strong one, the thread would never end.
     to_self: mpsc::WeakSender<Order>,
     /// When tidying last left nothing to be done.
@@ -222,19 +223,17 @@ impl Desk {
         let _ = self.done.send(known);
     }
 
-    /// Remembers how a write went, for `/ready`; says a trouble once, and once that it is over. Whether it went well.
+    /// Remembers how a write went, for `/ready`; says what is wrong, and that it is over. Whether it went well.
     fn note(&mut self, written: Result<(), String>) -> bool {
         let worked = written.is_ok();
         note(&self.last, worked);
-        let trouble = written.err();
-        match &trouble {
-            Some(trouble) if self.trouble.as_ref() != Some(trouble) => {
+        match written {
+            Err(trouble) if self.trouble.is_to_be_said(&trouble, Instant::now()) => {
                 tracing::error!("the inbox takes nothing, and deliveries are answered 503: {trouble}");
             }
-            None if self.trouble.is_some() => tracing::info!("the inbox takes deliveries again"),
+            Ok(()) if self.trouble.end() => tracing::info!("the inbox takes deliveries again"),
             _ => {}
         }
-        self.trouble = trouble;
         worked
     }
 
