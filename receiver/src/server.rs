@@ -118,12 +118,16 @@ where
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD_BYTES);
+    // Who says that nothing more will come is answered all the same. Otherwise hyper would drop a request in the middle of
+    // being stored, as it does when a client is gone.
+    http.half_close(true);
     let connection = http.serve_connection(TokioIo::new(Lingering::new(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
         let (intake, place) = &*held;
-        // One that waits for its next request in vain has done nothing wrong; one that never got to its first has.
-        if error.is_parse() || error.is_incomplete_message() || (error.is_timeout() && !place.was_asked()) {
+        // One that ends, or waits in vain, after a request has done nothing wrong; one that never got to its first has.
+        let has_ended = error.is_incomplete_message() || error.is_timeout();
+        if error.is_parse() || (has_ended && !place.was_asked()) {
             intake.no_request(peer);
         }
     }

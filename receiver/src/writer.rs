@@ -14,6 +14,7 @@ use hookspool_common::record::Answer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, timeout};
 
+use crate::body::Room;
 use crate::bounds::Bounds;
 use crate::trouble::Trouble;
 
@@ -44,7 +45,8 @@ pub(crate) struct NotStored;
 
 /// What the thread is asked for.
 enum Order {
-    Store(Box<Entry>, oneshot::Sender<Receipt>),
+    /// With the room of the body that the entry is made of, which is taken until the entry is written.
+    Store(Box<Entry>, Room, oneshot::Sender<Receipt>),
     Check(oneshot::Sender<()>),
     Tidy,
 }
@@ -86,9 +88,9 @@ impl Writer {
     }
 
     /// Stores `entry`. When this returns, what the receipt says is on disk.
-    pub(crate) async fn store(&self, entry: Box<Entry>) -> Result<Receipt, NotStored> {
+    pub(crate) async fn store(&self, entry: Box<Entry>, room: Room) -> Result<Receipt, NotStored> {
         let (sender, receipt) = oneshot::channel();
-        self.orders.try_send(Order::Store(entry, sender)).map_err(|_| NotStored)?;
+        self.orders.try_send(Order::Store(entry, room, sender)).map_err(|_| NotStored)?;
         receipt.await.map_err(|_| NotStored)
     }
 
@@ -164,11 +166,12 @@ impl Desk {
         let mut orders = Vec::with_capacity(MAX_BATCH);
         while waiting.blocking_recv_many(&mut orders, MAX_BATCH) > 0 {
             let (mut entries, mut receipts, mut checks) = (Vec::with_capacity(orders.len()), Vec::new(), Vec::new());
-            let mut is_asked_to_tidy = false;
+            let (mut rooms, mut is_asked_to_tidy) = (Vec::with_capacity(orders.len()), false);
             for order in orders.drain(..) {
                 match order {
-                    Order::Store(entry, receipt) => {
+                    Order::Store(entry, room, receipt) => {
                         entries.push(*entry);
+                        rooms.push(room);
                         receipts.push(receipt);
                     }
                     Order::Check(checked) => checks.push(checked),
@@ -181,6 +184,7 @@ impl Desk {
                     let _ = checked.send(());
                 }
             }
+            drop((entries, rooms));
             if is_asked_to_tidy || self.is_pressed_to_tidy() {
                 self.tidy();
             }
