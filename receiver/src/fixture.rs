@@ -109,7 +109,7 @@ impl Clock for StandingClock {
 pub(crate) fn bounds(spool: &Path) -> Bounds {
     let day = Duration::from_secs(24 * 60 * 60);
     let limits = Spool { limit: u64::MAX, reserve: 0, kept_for: day, kept_bytes: u64::MAX };
-    Bounds::new(spool.to_owned(), move || limits, Arc::new(StandingClock(7)))
+    Bounds::new(spool.to_owned(), move || limits, Arc::new(StandingClock(7)), Arc::default())
 }
 
 /// The room of a body that needs none.

@@ -90,6 +90,7 @@ impl Intake {
 
     /// A connection of `peer` sent what never became a request.
     pub(crate) fn no_request(&self, peer: Peer) {
+        self.metrics.no_request();
         self.remember(Client::of(peer, &HeaderMap::new(), &self.in_force.now().config.receiver), None);
     }
 

@@ -57,15 +57,16 @@ pub(crate) async fn serve(
     mut listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let closed = Arc::clone(&metrics.closed_for_newcomers);
     let spool = in_force.now().config.paths.spool.clone();
     let (limits, at) = (Arc::clone(&in_force), Arc::clone(&clock));
-    let bounds = Bounds::new(spool, move || limits.now().config.receiver.spool, at);
+    let bounds = Bounds::new(spool, move || limits.now().config.receiver.spool, at, Arc::clone(&metrics.spool_is_full));
     let (writer, mut writer_end) = Writer::start(inbox, bounds).map_err(ServeError::Start)?;
     let compressor = Compressor::new().map_err(ServeError::Start)?;
     let (room, refusals) = (BodyRoom::new(), Refusals::new(Instant::now()));
     let intake = Arc::new(Intake { in_force, metrics, clock, writer, room, compressor, refusals });
     let graceful = GracefulShutdown::new();
-    let places = Places::new(MAX_CONNECTIONS);
+    let places = Places::new(MAX_CONNECTIONS, closed);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {

@@ -257,6 +257,8 @@ impl Desk {
             tracing::debug!(deliveries = tidied.pruned, used_bytes = self.inbox.used_bytes(), "pruned");
         }
         self.fruitless = (!tidied.has_more).then(Instant::now);
+        // Looked for also when nobody delivers, so that the metrics know of it when there is room again.
+        let _ = self.bounds.room(self.inbox.used_bytes());
         if tidied.has_more
             && let Some(orders) = self.to_self.upgrade()
         {

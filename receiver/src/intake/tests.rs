@@ -50,7 +50,7 @@ fn tried() -> Tried {
 
 impl Tried {
     async fn answer<B: Body<Data = Bytes> + Unpin>(&self, request: Request<B>, peer: Peer) -> Response<Full<Bytes>> {
-        let place = Places::new(1).take().await;
+        let place = Places::new(1, Arc::default()).take().await;
         self.intake.answer(request, peer, &place).await.unwrap()
     }
 
