@@ -1,6 +1,7 @@
 //! A request's body, within limits of size and time, and all bodies together within a limit of memory.
 //!
-//! Memory is counted as bytes arrive, never by what a client announces: an announcement costs an attacker nothing.
+//! Every connection has memory for an ordinary body, which nobody can take from it; only what is larger competes for the
+//! rest. Memory is counted as bytes arrive, never by what a client announces: an announcement costs an attacker nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,12 @@ pub(crate) use hookspool_common::inbox::MAX_BODY_BYTES;
 /// How long a body may take in all. A forge waits ten seconds for the answer.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Memory for all bodies together, in KiB: two of the largest, or thousands of ordinary ones.
-const ALL_BODIES_KIB: usize = 64 * 1024;
+/// What every body may have without asking, in KiB. Forges send 10 to 30 for nearly everything, and 512 connections with so
+/// much each are 32 MiB.
+const OWN_KIB: usize = 64;
+
+/// Memory for what all bodies together have beyond that, in KiB: one of the largest, or dozens of those that are just large.
+const SHARED_KIB: usize = 32 * 1024;
 
 /// What is allocated first for a body that comes in pieces, in bytes; most need no more.
 const FIRST_PIECE_BYTES: usize = 32 * 1024;
@@ -34,24 +39,32 @@ pub(crate) enum BodyError {
     CutOff,
 }
 
-/// The memory for bodies.
+/// The memory for bodies that are larger than [`OWN_KIB`].
 #[derive(Debug)]
 pub(crate) struct BodyRoom {
     free_kib: Arc<Semaphore>,
     time: Duration,
 }
 
-/// A whole body, and the room that it takes until this is dropped.
+/// The shared room that a body has until this is dropped.
+pub(crate) type Room = OwnedSemaphorePermit;
+
+/// A whole body, and its room.
 #[derive(Debug)]
 pub(crate) struct TakenBody {
     pub(crate) bytes: Bytes,
-    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) room: Room,
+}
+
+/// Whether `body` says its size, and needs no more than every connection has anyway.
+pub(crate) fn is_ordinary(body: &impl Body) -> bool {
+    body.size_hint().exact().is_some_and(|bytes| bytes <= OWN_KIB as u64 * 1024)
 }
 
 impl BodyRoom {
     /// All of it free.
     pub(crate) fn new() -> Self {
-        Self { free_kib: Arc::new(Semaphore::new(ALL_BODIES_KIB)), time: BODY_TIME }
+        Self { free_kib: Arc::new(Semaphore::new(SHARED_KIB)), time: BODY_TIME }
     }
 
     /// Reads `body` to its end.
@@ -79,13 +92,13 @@ impl BodyRoom {
             }
             if announced == Some(piece.len()) {
                 // It came in one piece, as most do: nothing need be copied.
-                room.merge(self.take_kib(piece.len().div_ceil(1024))?);
+                self.enlarge(&mut room, piece.len())?;
                 return Ok(TakenBody { bytes: piece, room });
             }
             if needed > whole.capacity() {
                 let roomy = (2 * whole.capacity()).max(FIRST_PIECE_BYTES).min(announced.unwrap_or(MAX_BODY_BYTES));
                 let capacity = roomy.max(needed);
-                room.merge(self.take_kib(capacity.div_ceil(1024) - room.num_permits())?);
+                self.enlarge(&mut room, capacity)?;
                 whole.reserve_exact(capacity - whole.len());
             }
             whole.extend_from_slice(&piece);
@@ -93,7 +106,14 @@ impl BodyRoom {
         Ok(TakenBody { bytes: whole.into(), room })
     }
 
-    fn take_kib(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+    /// Makes `room` that of a body of so many bytes, which are never fewer than before.
+    fn enlarge(&self, room: &mut Room, bytes: usize) -> Result<(), BodyError> {
+        let shared_kib = bytes.div_ceil(1024).saturating_sub(OWN_KIB);
+        room.merge(self.take_kib(shared_kib - room.num_permits())?);
+        Ok(())
+    }
+
+    fn take_kib(&self, kib: usize) -> Result<Room, BodyError> {
         let kib = u32::try_from(kib).map_err(|_| BodyError::NoRoom)?;
         Arc::clone(&self.free_kib).try_acquire_many_owned(kib).map_err(|_| BodyError::NoRoom)
     }
@@ -148,9 +168,9 @@ mod tests {
         assert_eq!(room.read(Full::<Bytes>::default()).await.unwrap().bytes, "");
         let taken = room.read(pieces(100, 1000)).await.unwrap();
         assert_eq!(taken.bytes.len(), 100_000);
-        assert!(free(&room) <= ALL_BODIES_KIB - 98);
+        assert!(free(&room) <= SHARED_KIB + OWN_KIB - 98);
         drop(taken);
-        assert_eq!(free(&room), ALL_BODIES_KIB);
+        assert_eq!(free(&room), SHARED_KIB);
     }
 
     #[tokio::test]
@@ -160,7 +180,7 @@ mod tests {
         let mut more = pieces(25, 1024 * 1024);
         more.pieces.push_back(Bytes::from_static(b"x"));
         assert_eq!(room.read(more).await.unwrap_err(), BodyError::TooLarge);
-        assert_eq!(free(&room), ALL_BODIES_KIB);
+        assert_eq!(free(&room), SHARED_KIB);
     }
 
     #[tokio::test]
@@ -169,20 +189,34 @@ mod tests {
         let body = |announced| Pieces { pieces: VecDeque::new(), announced: Some(announced), end: Poll::Ready(Some(())) };
         assert_eq!(room.read(body(MAX_BODY_BYTES as u64 + 1)).await.unwrap_err(), BodyError::TooLarge);
         assert_eq!(room.read(body(u64::MAX)).await.unwrap_err(), BodyError::TooLarge);
-        let none_left = Arc::clone(&room.free_kib).try_acquire_many_owned(u32::try_from(ALL_BODIES_KIB).unwrap()).unwrap();
+        let none_left = room.take_kib(SHARED_KIB).unwrap();
         // Nothing has come of it, so nothing is taken, and it fails for breaking off alone.
         assert_eq!(room.read(body(MAX_BODY_BYTES as u64)).await.unwrap_err(), BodyError::CutOff);
         drop(none_left);
     }
 
     #[tokio::test]
-    async fn bodies_that_do_not_fit_together_are_turned_away() {
+    async fn large_bodies_that_do_not_fit_together_are_turned_away() {
         let room = BodyRoom::new();
-        let kept = [room.read(pieces(25, 1024 * 1024)).await.unwrap(), room.read(pieces(25, 1024 * 1024)).await.unwrap()];
+        let kept = room.read(pieces(25, 1024 * 1024)).await.unwrap();
         assert_eq!(room.read(pieces(25, 1024 * 1024)).await.unwrap_err(), BodyError::NoRoom);
-        assert!(room.read(pieces(1, 10_000)).await.is_ok());
+        assert!(room.read(pieces(4, 1024 * 1024)).await.is_ok());
         drop(kept);
         assert!(room.read(pieces(25, 1024 * 1024)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_ordinary_body_has_room_however_much_others_have() {
+        let room = BodyRoom::new();
+        let _all = room.take_kib(SHARED_KIB).unwrap();
+        let in_pieces = Pieces { announced: Some(64 * 1024), ..pieces(64, 1024) };
+        assert!(is_ordinary(&in_pieces));
+        assert_eq!(room.read(in_pieces).await.unwrap().bytes.len(), 64 * 1024);
+        assert!(room.read(pieces(64, 1024)).await.is_ok());
+        let mut more = pieces(64, 1024);
+        assert!(!is_ordinary(&more), "it does not say its size");
+        more.pieces.push_back(Bytes::from_static(b"x"));
+        assert_eq!(room.read(more).await.unwrap_err(), BodyError::NoRoom);
     }
 
     #[tokio::test]
@@ -192,6 +226,6 @@ mod tests {
         assert_eq!(room.read(endless).await.unwrap_err(), BodyError::TooSlow);
         let broken = Pieces { end: Poll::Ready(Some(())), ..pieces(1, 10) };
         assert_eq!(room.read(broken).await.unwrap_err(), BodyError::CutOff);
-        assert_eq!(free(&room), ALL_BODIES_KIB);
+        assert_eq!(free(&room), SHARED_KIB);
     }
 }

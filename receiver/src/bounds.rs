@@ -1,7 +1,8 @@
-//! Whether the spool has room for more, and what may go from it. It looks, and decides; it writes nothing.
+//! Whether the spool has room for more, and what may go from it. It looks, and decides; it writes nothing to disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hookspool_common::clock::Clock;
@@ -35,15 +36,28 @@ pub(crate) struct Bounds {
     clock: Arc<dyn Clock>,
     /// The last look at the file system.
     looked: Option<(Instant, Result<(), NoRoom>)>,
+    /// What was found last, for whoever reads the metrics.
+    is_full: Arc<AtomicBool>,
 }
 
 impl Bounds {
-    pub(crate) fn new(spool: PathBuf, limits: impl Fn() -> Spool + Send + 'static, clock: Arc<dyn Clock>) -> Self {
-        Self { spool, limits: Box::new(limits), clock, looked: None }
+    pub(crate) fn new(
+        spool: PathBuf,
+        limits: impl Fn() -> Spool + Send + 'static,
+        clock: Arc<dyn Clock>,
+        is_full: Arc<AtomicBool>,
+    ) -> Self {
+        Self { spool, limits: Box::new(limits), clock, looked: None, is_full }
     }
 
     /// Whether an inbox that uses so much may grow.
     pub(crate) fn room(&mut self, used_bytes: u64) -> Result<(), NoRoom> {
+        let room = self.find_room(used_bytes);
+        self.is_full.store(room.is_err(), Relaxed);
+        room
+    }
+
+    fn find_room(&mut self, used_bytes: u64) -> Result<(), NoRoom> {
         let limit = (self.limits)().limit;
         if used_bytes > limit {
             return Err(NoRoom::Limit { limit });

@@ -14,7 +14,9 @@ use hookspool_common::inbox::{Entry, Inbox, InboxError, Prunable, Receipt, Tidie
 use hookspool_common::names::DeliveryId;
 use hookspool_common::record::InboxIdentity;
 use hookspool_common::secrets::Secret;
+use tokio::sync::Semaphore;
 
+use crate::body::Room;
 use crate::bounds::Bounds;
 use crate::live::{InForce, Live};
 use crate::sources::Sources;
@@ -107,7 +109,12 @@ impl Clock for StandingClock {
 pub(crate) fn bounds(spool: &Path) -> Bounds {
     let day = Duration::from_secs(24 * 60 * 60);
     let limits = Spool { limit: u64::MAX, reserve: 0, kept_for: day, kept_bytes: u64::MAX };
-    Bounds::new(spool.to_owned(), move || limits, Arc::new(StandingClock(7)))
+    Bounds::new(spool.to_owned(), move || limits, Arc::new(StandingClock(7)), Arc::default())
+}
+
+/// The room of a body that needs none.
+pub(crate) fn no_room() -> Room {
+    Arc::new(Semaphore::new(0)).try_acquire_many_owned(0).unwrap()
 }
 
 /// What an inbox is told to do with its next batch.

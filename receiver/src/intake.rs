@@ -14,7 +14,7 @@ use hyper::body::Body;
 use hyper::{HeaderMap, Request, Response};
 
 use crate::access_log::AccessLine;
-use crate::body::{BodyError, BodyRoom};
+use crate::body::{BodyError, BodyRoom, is_ordinary};
 use crate::client::{Client, Peer};
 use crate::live::{InForce, Live};
 use crate::metrics::Metrics;
@@ -53,45 +53,45 @@ impl Intake {
         // Taken once: a request ends with what it began with, whatever is reloaded meanwhile.
         let live = self.in_force.now();
         let client = Client::of(peer, &head.headers, &live.config.receiver);
-        let mut line = AccessLine::start(client, &head.method, head.uri.path());
-        let reply = match Route::of(&live.sources, &head.method, head.uri.path()) {
+        let mut line = AccessLine::start(&self.metrics, client, &head.method, head.uri.path());
+        let route = Route::of(&live.sources, &head.method, head.uri.path());
+        let must_wait = match &route {
+            Route::Health | Route::Ready => false,
+            // Whom the source lists is never limited there.
+            Route::Source(source) if source.lists(client) => false,
+            _ => self.must_wait(client),
+        };
+        line.is_quiet = must_wait || matches!(route, Route::Health | Route::Ready);
+        let reply = match route {
             Route::Health => Ok(Reply::Alive),
             Route::Ready => Ok(if self.writer.is_ready().await { Reply::Ready } else { Reply::Unavailable }),
             Route::Source(source) => {
                 line.source = Some(source.config.name.clone());
-                match self.why_not(source, client) {
-                    Some(refusal) => Ok(refusal),
-                    None => {
-                        let headers = looked_at(source, &head.headers, head.uri.path());
-                        self.take(&live, source, headers, body, &mut line, place).await
-                    }
+                if must_wait && !is_ordinary(&body) {
+                    Ok(Reply::TooMany)
+                } else if !(source.is_open() || source.lists(client)) {
+                    Ok(Reply::Forbidden)
+                } else {
+                    let headers = looked_at(source, &head.headers, head.uri.path());
+                    self.take(&live, source, headers, body, &mut line, place).await
                 }
             }
-            _ if self.must_wait(client) => Ok(Reply::TooMany),
             Route::WrongMethod(methods) => Ok(Reply::WrongMethod(methods)),
             Route::Unknown => Ok(Reply::NotFound),
         };
+        // Who has to wait is told nothing else. Only a right signature shows that it is not the flood that asks: whoever
+        // floods may have the address of a forge, or of a proxy that nobody listed.
+        let reply = reply.map(|reply| if must_wait && reply.is_refusal() { Reply::TooMany } else { reply });
         self.remember(client, reply.as_ref().ok());
-        self.metrics.answered(line.source.as_ref(), reply.as_ref().ok());
-        line.write(reply.as_ref().ok());
+        line.end(reply.as_ref().ok());
         place.enter(Phase::Head);
         reply.map(|reply| reply.response())
     }
 
     /// A connection of `peer` sent what never became a request.
     pub(crate) fn no_request(&self, peer: Peer) {
+        self.metrics.no_request();
         self.remember(Client::of(peer, &HeaderMap::new(), &self.in_force.now().config.receiver), None);
-    }
-
-    /// Why nothing of `client`'s is taken for `source`. Whom the source lists is never limited.
-    fn why_not(&self, source: &Source, client: Client) -> Option<Reply> {
-        if source.lists(client) {
-            return None;
-        }
-        if self.must_wait(client) {
-            return Some(Reply::TooMany);
-        }
-        (!source.is_open()).then_some(Reply::Forbidden)
     }
 
     /// Whether `client` was refused too often. A proxy is not: its budget would be that of everybody behind it.
@@ -116,7 +116,7 @@ impl Intake {
         source: &Source,
         headers: Headers,
         body: B,
-        line: &mut AccessLine,
+        line: &mut AccessLine<'_>,
         place: &Place,
     ) -> Result<Reply, CutOff>
     where
@@ -137,10 +137,8 @@ impl Intake {
             Err(BodyError::CutOff) => return Err(CutOff),
         };
         line.bytes = body.bytes.len();
-        // The body's room stays taken until the answer, because the entry that waits to be written is made of it.
-        let (bytes, _room) = (body.bytes, body.room);
         let now = self.clock.now();
-        let delivery = Delivery { source: &source.config, headers, body: bytes };
+        let delivery = Delivery { source: &source.config, headers, body: body.bytes };
         let delivery = match verified(delivery, &source.secrets, now) {
             Ok(delivery) => delivery,
             Err(refusal) => return Ok(refusal),
@@ -151,7 +149,7 @@ impl Intake {
             Err(refusal) => return Ok(refusal),
         };
         drop(delivery);
-        Ok(match self.writer.store(verdict.entry).await {
+        Ok(match self.writer.store(verdict.entry, body.room).await {
             Ok(Receipt::Stored) => verdict.reply,
             Ok(Receipt::Duplicate(first)) => Reply::Duplicate { delivery: first },
             Err(NotStored) => Reply::Unavailable,

@@ -22,6 +22,7 @@ mod body; // bytes, within limits of size, time and memory
 mod verdict; // from a delivery to what is stored and answered
 mod writer; // the one thread that owns the inbox
 mod bounds; // whether the spool has room, and what may go from it
+mod trouble; // when what is wrong for a while is to be said
 mod reply; // what clients read
 mod access_log; // one line a request
 mod metrics; // what is counted, and where that is told

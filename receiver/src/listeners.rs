@@ -115,17 +115,19 @@ impl Sockets {
     }
 }
 
-/// The next connection of any listener.
-pub(crate) async fn accept(listeners: &[Listener]) -> Connection {
+/// The next connection of any listener. The one that had it goes to the end, so that a flood of one holds up no other.
+pub(crate) async fn accept(listeners: &mut [Listener]) -> Connection {
     loop {
         let any = poll_fn(|context| {
-            let ready = listeners.iter().find_map(|listener| match listener.poll_accept(context) {
-                Poll::Ready(accepted) => Some(accepted),
+            let ready = listeners.iter().enumerate().find_map(|(place, listener)| match listener.poll_accept(context) {
+                Poll::Ready(accepted) => Some((place, accepted)),
                 Poll::Pending => None,
             });
             ready.map_or(Poll::Pending, Poll::Ready)
         });
-        match any.await {
+        let (place, accepted) = any.await;
+        listeners[place..].rotate_left(1);
+        match accepted {
             Ok(connection) => return connection,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -227,6 +229,29 @@ mod tests {
         let shown = bind_to(&"127.0.0.1:0".parse().unwrap()).unwrap().to_string();
         let address: SocketAddr = shown.parse().unwrap();
         assert!(address.ip().is_loopback() && address.port() != 0, "{shown}");
+    }
+
+    #[tokio::test]
+    async fn listeners_take_turns_while_connections_wait_at_all_of_them() {
+        let mut listeners = [(); 3].map(|()| bind_to(&"127.0.0.1:0".parse().unwrap()).unwrap());
+        let ports = listeners.each_ref().map(|listener| match listener {
+            Listener::Tcp(socket) => socket.local_addr().unwrap().port(),
+            Listener::Unix { .. } => unreachable!(),
+        });
+        // Connected is what the kernel has finished, so all of them can be accepted from now on.
+        let connect = |port| (0..4).map(move |_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+        let _clients: Vec<_> = ports.into_iter().flat_map(connect).collect();
+        for listener in &listeners {
+            let Listener::Tcp(socket) = listener else { unreachable!() };
+            // Their readiness is known to the runtime once it was told of one connection.
+            drop(socket.accept().await.unwrap());
+        }
+        let mut served = Vec::new();
+        for _ in &ports {
+            let Connection::Tcp(stream, _) = accept(&mut listeners).await else { unreachable!() };
+            served.push(stream.local_addr().unwrap().port());
+        }
+        assert_eq!(served, ports);
     }
 
     #[tokio::test]

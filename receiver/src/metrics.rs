@@ -57,6 +57,12 @@ pub(crate) struct Metrics {
     /// What was refused without a source: no such path, another method.
     refused: Words,
     connections: AtomicI64,
+    /// Counted by the places.
+    pub(crate) closed_for_newcomers: Arc<AtomicU64>,
+    without_request: AtomicU64,
+    /// Set by the bounds.
+    pub(crate) spool_is_full: Arc<AtomicBool>,
+    used_bytes: AtomicU64,
     commit_micros: Histogram,
     batch_sizes: Histogram,
     failed_commits: AtomicU64,
@@ -78,6 +84,10 @@ impl Metrics {
             sources: RwLock::default(),
             refused: Words::new(&REFUSED),
             connections: AtomicI64::new(0),
+            closed_for_newcomers: Arc::default(),
+            without_request: AtomicU64::new(0),
+            spool_is_full: Arc::default(),
+            used_bytes: AtomicU64::new(0),
             commit_micros: Histogram::new(&COMMIT_MICROS),
             batch_sizes: Histogram::new(&BATCH_SIZES),
             failed_commits: AtomicU64::new(0),
@@ -128,6 +138,11 @@ impl Metrics {
         OpenConnection(Arc::clone(self))
     }
 
+    /// A connection ended over what never became a request.
+    pub(crate) fn no_request(&self) {
+        self.without_request.fetch_add(1, Relaxed);
+    }
+
     fn committed(&self, deliveries: usize, time: Duration) {
         self.commit_micros.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         self.batch_sizes.observe(deliveries as u64);
@@ -154,7 +169,7 @@ impl Metrics {
         let at = "When the configuration that is in force was read, in seconds since the epoch.";
         text.gauge(name, at, &[], seconds(self.reloaded_at.load(Relaxed)));
         self.expose_requests(&mut text);
-        text.gauge("hookspool_connections", "Connections that are open.", &[], self.connections.load(Relaxed));
+        self.expose_connections(&mut text);
         let name = "hookspool_commit_duration_seconds";
         text.histogram(name, "How long it took to have a group of deliveries on disk.", &self.commit_micros, 1e6);
         let name = "hookspool_commit_deliveries";
@@ -162,12 +177,26 @@ impl Metrics {
         let failed = "Commits that failed; their deliveries were answered 503.";
         text.counter("hookspool_commit_failures_total", failed);
         text.sample("hookspool_commit_failures_total", &[], self.failed_commits.load(Relaxed));
+        let used = "Bytes that the inbox uses of its size, which spool_limit is about.";
+        text.gauge("hookspool_spool_used_bytes", used, &[], self.used_bytes.load(Relaxed));
+        let full = "Whether the spool takes nothing new, for want of room.";
+        text.gauge("hookspool_spool_full", full, &[], u8::from(self.spool_is_full.load(Relaxed)));
         if let Some(spool) = spool {
             let age = "How long the oldest delivery waits that the worker has not taken over; 0 without one.";
             text.gauge("hookspool_spool_age_seconds", age, &[], seconds(spool.age_millis));
             text.gauge("hookspool_spool_size_bytes", "Size of the inbox with its write-ahead log.", &[], spool.bytes);
         }
         text.into_text()
+    }
+
+    fn expose_connections(&self, text: &mut Exposition) {
+        text.gauge("hookspool_connections", "Connections that are open.", &[], self.connections.load(Relaxed));
+        let name = "hookspool_connections_closed_for_newcomers_total";
+        text.counter(name, "Connections that waited and were closed, because all places were taken and others came.");
+        text.sample(name, &[], self.closed_for_newcomers.load(Relaxed));
+        let name = "hookspool_connections_without_request_total";
+        text.counter(name, "Connections that ended over what never became a request: no HTTP, too large, too slow, cut off.");
+        text.sample(name, &[], self.without_request.load(Relaxed));
     }
 
     fn expose_requests(&self, text: &mut Exposition) {

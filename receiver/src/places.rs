@@ -4,6 +4,7 @@
 //! longest without having sent a whole request is closed for the newcomer. One whose request is being answered never is.
 //! Counting and choosing need neither a clock nor a timer: a place knows only after whom it began to wait.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,9 @@ struct Table {
     /// Counts changes of phase, so that what began to wait earlier has the smaller number.
     turn: u64,
     newcomer_waits: bool,
-    closed: u64,
+    /// How many were closed for newcomers: in all, for whoever reads the metrics, and of these, when it was last said.
+    closed: Arc<AtomicU64>,
+    closed_as_said: u64,
     said: Option<Instant>,
 }
 
@@ -63,11 +66,11 @@ struct Held {
 }
 
 impl Places {
-    /// `count` of them, all free.
-    pub(crate) fn new(count: usize) -> Arc<Self> {
+    /// `count` of them, all free. In `closed` it counts the connections that are closed for newcomers.
+    pub(crate) fn new(count: usize, closed: Arc<AtomicU64>) -> Arc<Self> {
         let held = std::iter::repeat_with(|| None).take(count).collect();
         let free = (0..count).rev().collect();
-        let table = Table { held, free, turn: 0, newcomer_waits: false, closed: 0, said: None };
+        let table = Table { held, free, turn: 0, newcomer_waits: false, closed, closed_as_said: 0, said: None };
         Arc::new(Self { table: Mutex::new(table), changed: Notify::new() })
     }
 
@@ -165,11 +168,11 @@ impl Table {
         if let Some(task) = held.task.take() {
             task.abort();
         }
-        self.closed += 1;
+        let closed_in_all = self.closed.fetch_add(1, Relaxed) + 1;
         if self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
-            let (places, closed) = (self.held.len(), self.closed);
+            let (places, closed) = (self.held.len(), closed_in_all - self.closed_as_said);
             tracing::warn!(places, closed, "all places are taken; connections that waited longest are closed for new ones");
-            (self.said, self.closed) = (Some(Instant::now()), 0);
+            (self.said, self.closed_as_said) = (Some(Instant::now()), closed_in_all);
         }
     }
 }
@@ -219,7 +222,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_newcomer_takes_the_place_of_the_head_that_was_waited_for_longest() {
-        let places = Places::new(3);
+        let closed = Arc::new(AtomicU64::new(0));
+        let places = Places::new(3, Arc::clone(&closed));
         let mut open = Vec::new();
         for _ in 0..3 {
             open.push(connection(&places, Phase::Head).await);
@@ -231,11 +235,12 @@ mod tests {
         drop(first);
         let _newcomer = places.take().await;
         assert_eq!(are_open(&open), [true, false, true]);
+        assert_eq!(closed.load(Relaxed), 1);
     }
 
     #[tokio::test]
     async fn heads_go_before_bodies_until_there_are_more_bodies() {
-        let places = Places::new(4);
+        let places = Places::new(4, Arc::default());
         let mut open = Vec::new();
         for phase in [Phase::Body, Phase::Body, Phase::Head, Phase::Head] {
             open.push(connection(&places, phase).await);
@@ -248,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_being_answered_is_never_closed_and_the_newcomer_waits() {
-        let places = Places::new(2);
+        let places = Places::new(2, Arc::default());
         let open = [connection(&places, Phase::Answer).await, connection(&places, Phase::Answer).await];
         let mut newcomer = pin!(places.take());
         let mut context = Context::from_waker(Waker::noop());
@@ -262,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_is_given_back_closes_nobody() {
-        let places = Places::new(2);
+        let places = Places::new(2, Arc::default());
         let first = connection(&places, Phase::Head).await;
         drop(places.take().await);
         let _second = places.take().await;

@@ -111,7 +111,7 @@ async fn receive(options: &Options) -> Result<(), Failure> {
     let clock = SystemClock;
     let metrics = Arc::new(Metrics::new(&config, clock.now()));
     let live = Live::of(config).map_err(Failure::Secrets)?;
-    let inbox = Measured { inbox: open_inbox(&live.config)?, metrics: Arc::clone(&metrics) };
+    let inbox = Measured::new(open_inbox(&live.config)?, Arc::clone(&metrics));
     let sockets = Sockets::open(&live.config.receiver)?;
     announce(&sockets);
     let (file, spool) = (live.config.file.clone(), live.config.paths.spool.clone());

@@ -2,6 +2,7 @@
 //!
 //! Every client (an IPv4 address, an IPv6 /64) has a budget of its own, so nobody pays for another's flood. Who had a
 //! delivery accepted lately is never limited: behind a proxy that nobody listed, the forge has the attacker's address.
+//! An ordinary body with a right signature is accepted even from whoever has to wait.
 //! The memory of clients has a fixed size and cannot be made to forget in an attacker's favour: it forgets whoever is
 //! forgiven soonest, and the clients of accepted deliveries have a memory of their own, which needs a secret to get into.
 
@@ -44,7 +45,7 @@ impl Refusals {
         Self { start, memory: Mutex::new(Memory { refused: Clients::new(), accepted: Clients::new() }) }
     }
 
-    /// Whether `client` was refused so often that its requests are not looked at.
+    /// Whether `client` was refused so often that nothing of its is taken but ordinary bodies with a right signature.
     pub(crate) fn must_wait(&self, client: IpAddr, now: Instant) -> bool {
         let (client, now) = (name(client), self.millis(now));
         let memory = self.memory();

@@ -37,7 +37,7 @@ pub(crate) enum Reply {
     Unauthorized,
     /// The source takes nothing from where the client is.
     Forbidden,
-    /// The client was refused too often; the request was not looked at.
+    /// The client was refused too often, and this request shows no right signature either.
     TooMany,
     /// No such path.
     NotFound,

@@ -54,25 +54,26 @@ pub(crate) async fn serve(
     metrics: Arc<Metrics>,
     inbox: Box<dyn Inbox + Send>,
     clock: Arc<dyn Clock>,
-    listeners: Vec<Listener>,
+    mut listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let closed = Arc::clone(&metrics.closed_for_newcomers);
     let spool = in_force.now().config.paths.spool.clone();
     let (limits, at) = (Arc::clone(&in_force), Arc::clone(&clock));
-    let bounds = Bounds::new(spool, move || limits.now().config.receiver.spool, at);
+    let bounds = Bounds::new(spool, move || limits.now().config.receiver.spool, at, Arc::clone(&metrics.spool_is_full));
     let (writer, mut writer_end) = Writer::start(inbox, bounds).map_err(ServeError::Start)?;
     let compressor = Compressor::new().map_err(ServeError::Start)?;
     let (room, refusals) = (BodyRoom::new(), Refusals::new(Instant::now()));
     let intake = Arc::new(Intake { in_force, metrics, clock, writer, room, compressor, refusals });
     let graceful = GracefulShutdown::new();
-    let places = Places::new(MAX_CONNECTIONS);
+    let places = Places::new(MAX_CONNECTIONS, closed);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             _ = &mut writer_end => return Err(ServeError::WriterDied),
-            (connection, place) = next_connection(&listeners, &places) => {
+            (connection, place) = next_connection(&mut listeners, &places) => {
                 place.spawn(|place| serve_connection(connection, Arc::clone(&intake), graceful.watcher(), place));
             }
         }
@@ -90,7 +91,7 @@ pub(crate) async fn serve(
 }
 
 /// The next connection of any listener, and a place for it.
-async fn next_connection(listeners: &[Listener], places: &Arc<Places>) -> (Connection, Place) {
+async fn next_connection(listeners: &mut [Listener], places: &Arc<Places>) -> (Connection, Place) {
     let connection = accept(listeners).await;
     (connection, places.take().await)
 }
@@ -119,12 +120,16 @@ where
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD_BYTES);
+    // Who says that nothing more will come is answered all the same. Otherwise hyper would drop a request in the middle of
+    // being stored, as it does when a client is gone.
+    http.half_close(true);
     let connection = http.serve_connection(TokioIo::new(Lingering::new(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
         let (intake, place) = &*held;
-        // One that waits for its next request in vain has done nothing wrong; one that never got to its first has.
-        if error.is_parse() || error.is_incomplete_message() || (error.is_timeout() && !place.was_asked()) {
+        // One that ends, or waits in vain, after a request has done nothing wrong; one that never got to its first has.
+        let has_ended = error.is_incomplete_message() || error.is_timeout();
+        if error.is_parse() || (has_ended && !place.was_asked()) {
             intake.no_request(peer);
         }
     }

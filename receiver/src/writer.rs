@@ -12,9 +12,11 @@ use std::{io, thread};
 use hookspool_common::inbox::{self, Entry, Inbox, Receipt, Tidied};
 use hookspool_common::record::Answer;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
+use crate::body::Room;
 use crate::bounds::Bounds;
+use crate::trouble::Trouble;
 
 /// Deliveries that may wait; over it, 503. More than there can be connections, so only a stuck disk fills it.
 const QUEUE_LENGTH: usize = 1024;
@@ -26,6 +28,9 @@ const MAX_BATCH: usize = 256;
 const READY_FOR: Duration = Duration::from_secs(5);
 /// The same for one that failed.
 const UNREADY_FOR: Duration = Duration::from_secs(1);
+
+/// How long `/ready` waits for a write. A disk that takes longer is not ready, and whoever asks holds a place meanwhile.
+const CHECK_TIME: Duration = Duration::from_secs(2);
 
 /// How often the inbox is tidied when nothing presses. Shorter than a request's head may take, so that this is always the
 /// next timer to ring: whenever a connection's would be, tokio wakes itself for each request, with two system calls.
@@ -40,7 +45,8 @@ pub(crate) struct NotStored;
 
 /// What the thread is asked for.
 enum Order {
-    Store(Box<Entry>, oneshot::Sender<Receipt>),
+    /// With the room of the body that the entry is made of, which is taken until the entry is written.
+    Store(Box<Entry>, Room, oneshot::Sender<Receipt>),
     Check(oneshot::Sender<()>),
     Tidy,
 }
@@ -53,6 +59,8 @@ type LastWrite = Arc<Mutex<Option<(Instant, bool)>>>;
 pub(crate) struct Writer {
     orders: mpsc::Sender<Order>,
     last: LastWrite,
+    /// Held by whoever has the disk tried: one order is enough for all who ask, and does not fill the queue.
+    checking: tokio::sync::Mutex<()>,
 }
 
 /// Is ready when the thread has ended, in whatever way, and the inbox is closed.
@@ -67,7 +75,7 @@ impl Writer {
         let last = LastWrite::default();
         let to_self = orders.downgrade();
         let last_write = Arc::clone(&last);
-        let desk = Desk { inbox, bounds, done, last: last_write, trouble: None, to_self, fruitless: None };
+        let desk = Desk { inbox, bounds, done, last: last_write, trouble: Trouble::default(), to_self, fruitless: None };
         tokio::spawn(hand_out(batches));
         tokio::spawn(ask_to_tidy(orders.downgrade()));
         let work = move || {
@@ -76,27 +84,44 @@ impl Writer {
             desk.work(waiting);
         };
         thread::Builder::new().name("inbox".to_owned()).spawn(work)?;
-        Ok((Self { orders, last }, end))
+        Ok((Self { orders, last, checking: tokio::sync::Mutex::default() }, end))
     }
 
     /// Stores `entry`. When this returns, what the receipt says is on disk.
-    pub(crate) async fn store(&self, entry: Box<Entry>) -> Result<Receipt, NotStored> {
+    pub(crate) async fn store(&self, entry: Box<Entry>, room: Room) -> Result<Receipt, NotStored> {
         let (sender, receipt) = oneshot::channel();
-        self.orders.try_send(Order::Store(entry, sender)).map_err(|_| NotStored)?;
+        self.orders.try_send(Order::Store(entry, room, sender)).map_err(|_| NotStored)?;
         receipt.await.map_err(|_| NotStored)
     }
 
     /// Whether the inbox takes writes, as of a moment ago.
     pub(crate) async fn is_ready(&self) -> bool {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, worked)) = last
-            && when.elapsed() < if worked { READY_FOR } else { UNREADY_FOR }
-        {
+        if let Some(worked) = self.known() {
+            return worked;
+        }
+        let _turn = self.checking.lock().await;
+        // Whoever had the turn before may have found out.
+        if let Some(worked) = self.known() {
             return worked;
         }
         let (sender, checked) = oneshot::channel();
-        self.orders.try_send(Order::Check(sender)).is_ok() && checked.await.is_ok()
+        let is_asked = self.orders.try_send(Order::Check(sender)).is_ok();
+        let worked = is_asked && timeout(CHECK_TIME, checked).await.is_ok_and(|checked| checked.is_ok());
+        if !worked {
+            note(&self.last, false);
+        }
+        worked
     }
+
+    /// What the last write showed, while that counts.
+    fn known(&self) -> Option<bool> {
+        let (when, worked) = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
+        (when.elapsed() < if worked { READY_FOR } else { UNREADY_FOR }).then_some(worked)
+    }
+}
+
+fn note(last: &LastWrite, worked: bool) {
+    *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), worked));
 }
 
 /// Lets the answers of whole batches go. From the writer's thread, each would wake the runtime by itself: a system
@@ -128,8 +153,8 @@ struct Desk {
     /// What was stored, on its way to those who wait for it. There are never more of them than of orders.
     done: mpsc::UnboundedSender<Vec<(oneshot::Sender<Receipt>, Receipt)>>,
     last: LastWrite,
-    /// Why the inbox takes nothing, as it was last said in the log.
-    trouble: Option<String>,
+    /// Why the inbox takes nothing.
+    trouble: Trouble,
     /// For what is left to tidy, behind those who wait already. Holding a strong one, the thread would never end.
     to_self: mpsc::WeakSender<Order>,
     /// When tidying last left nothing to be done.
@@ -141,11 +166,12 @@ impl Desk {
         let mut orders = Vec::with_capacity(MAX_BATCH);
         while waiting.blocking_recv_many(&mut orders, MAX_BATCH) > 0 {
             let (mut entries, mut receipts, mut checks) = (Vec::with_capacity(orders.len()), Vec::new(), Vec::new());
-            let mut is_asked_to_tidy = false;
+            let (mut rooms, mut is_asked_to_tidy) = (Vec::with_capacity(orders.len()), false);
             for order in orders.drain(..) {
                 match order {
-                    Order::Store(entry, receipt) => {
+                    Order::Store(entry, room, receipt) => {
                         entries.push(*entry);
+                        rooms.push(room);
                         receipts.push(receipt);
                     }
                     Order::Check(checked) => checks.push(checked),
@@ -158,6 +184,7 @@ impl Desk {
                     let _ = checked.send(());
                 }
             }
+            drop((entries, rooms));
             if is_asked_to_tidy || self.is_pressed_to_tidy() {
                 self.tidy();
             }
@@ -202,19 +229,17 @@ impl Desk {
         let _ = self.done.send(known);
     }
 
-    /// Remembers how a write went, for `/ready`; says a trouble once, and once that it is over. Whether it went well.
+    /// Remembers how a write went, for `/ready`; says what is wrong, and that it is over. Whether it went well.
     fn note(&mut self, written: Result<(), String>) -> bool {
         let worked = written.is_ok();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), worked));
-        let trouble = written.err();
-        match &trouble {
-            Some(trouble) if self.trouble.as_ref() != Some(trouble) => {
+        note(&self.last, worked);
+        match written {
+            Err(trouble) if self.trouble.is_to_be_said(&trouble, Instant::now()) => {
                 tracing::error!("the inbox takes nothing, and deliveries are answered 503: {trouble}");
             }
-            None if self.trouble.is_some() => tracing::info!("the inbox takes deliveries again"),
+            Ok(()) if self.trouble.end() => tracing::info!("the inbox takes deliveries again"),
             _ => {}
         }
-        self.trouble = trouble;
         worked
     }
 
@@ -234,6 +259,8 @@ impl Desk {
             tracing::debug!(deliveries = tidied.pruned, used_bytes = self.inbox.used_bytes(), "pruned");
         }
         self.fruitless = (!tidied.has_more).then(Instant::now);
+        // Looked for also when nobody delivers, so that the metrics know of it when there is room again.
+        let _ = self.bounds.room(self.inbox.used_bytes());
         if tidied.has_more
             && let Some(orders) = self.to_self.upgrade()
         {

@@ -6,21 +6,24 @@ use std::task::{Context, Poll};
 
 use hookspool_common::inbox::Entry;
 use http_body_util::BodyExt;
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 
 use super::*;
 use crate::fixture::{SOURCE_PATH, StandingClock, Told, bounds, config, headers, in_force, push, secrets, told_inbox};
 use crate::places::Places;
 use crate::sources::Sources;
 
-/// A body that must not be read.
-struct Untouchable;
+/// A body that must not be read, and that may say its size.
+struct Unread(Option<usize>);
 
-impl Body for Untouchable {
+impl Body for Unread {
     type Data = Bytes;
     type Error = CutOff;
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         panic!("the body was read")
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.0.map_or_else(SizeHint::default, |bytes| SizeHint::with_exact(bytes as u64))
     }
 }
 
@@ -47,7 +50,7 @@ fn tried() -> Tried {
 
 impl Tried {
     async fn answer<B: Body<Data = Bytes> + Unpin>(&self, request: Request<B>, peer: Peer) -> Response<Full<Bytes>> {
-        let place = Places::new(1).take().await;
+        let place = Places::new(1, Arc::default()).take().await;
         self.intake.answer(request, peer, &place).await.unwrap()
     }
 
@@ -70,7 +73,7 @@ async fn without_one_signature_the_body_is_not_even_read() {
     let mut two = headers("push", "1", "{}");
     two.add("x-hub-signature-256", "sha256=00");
     for headers in [Headers::new(), two] {
-        assert_eq!(tried.post(&headers, Untouchable).await, (401, UNAUTHORIZED.to_owned()));
+        assert_eq!(tried.post(&headers, Unread(None)).await, (401, UNAUTHORIZED.to_owned()));
     }
 }
 
@@ -107,6 +110,27 @@ async fn a_body_too_large_to_announce_is_refused_unread() {
     let tried = tried();
     let body = Full::new(Bytes::from(vec![b' '; crate::body::MAX_BODY_BYTES + 1]));
     assert_eq!(tried.post(&headers("push", "1", "{}"), body).await.0, 413);
+}
+
+#[tokio::test]
+async fn over_its_budget_a_client_has_only_what_is_ordinary_and_says_so_looked_at() {
+    let tried = tried();
+    let address = "192.0.2.1".parse().unwrap();
+    (0..60).for_each(|_| tried.intake.refusals.refused(address, Instant::now()));
+    let (push, other) = (push("master"), push("develop"));
+    let post = |signed_for: &str| {
+        let headers = headers("push", "1", signed_for);
+        headers.iter().fold(Request::post(SOURCE_PATH), |request, (name, value)| request.header(name, value))
+    };
+    for length in [None, Some(64 * 1024 + 1)] {
+        let request = post(&push).body(Unread(length)).unwrap();
+        assert_eq!(tried.answer(request, Peer::Tcp(address)).await.status(), 429, "{length:?}");
+    }
+    let whole = || Full::new(Bytes::from(push.clone()));
+    assert_eq!(tried.answer(post(&other).body(whole()).unwrap(), Peer::Tcp(address)).await.status(), 429);
+    assert_eq!(tried.answer(Request::get("/elsewhere").body(whole()).unwrap(), Peer::Tcp(address)).await.status(), 429);
+    tried.orders.send(Told::Store).unwrap();
+    assert_eq!(tried.answer(post(&push).body(whole()).unwrap(), Peer::Tcp(address)).await.status(), 202);
 }
 
 #[tokio::test]

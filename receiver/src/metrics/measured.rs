@@ -1,6 +1,7 @@
 //! An inbox whose commits are timed and counted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use hookspool_common::inbox::{Entry, Inbox, InboxError, Prunable, Receipt, Tidied};
@@ -12,8 +13,16 @@ use super::Metrics;
 /// The inbox within, and what is counted.
 #[derive(Debug)]
 pub(crate) struct Measured<I> {
-    pub(crate) inbox: I,
-    pub(crate) metrics: Arc<Metrics>,
+    inbox: I,
+    metrics: Arc<Metrics>,
+}
+
+impl<I: Inbox> Measured<I> {
+    pub(crate) fn new(inbox: I, metrics: Arc<Metrics>) -> Self {
+        let measured = Self { inbox, metrics };
+        measured.used_bytes();
+        measured
+    }
 }
 
 impl<I: Inbox> Inbox for Measured<I> {
@@ -40,7 +49,10 @@ impl<I: Inbox> Inbox for Measured<I> {
     }
 
     fn used_bytes(&self) -> u64 {
-        self.inbox.used_bytes()
+        let bytes = self.inbox.used_bytes();
+        // Whoever writes asks for it before and after each batch, so it is never old.
+        self.metrics.used_bytes.store(bytes, Relaxed);
+        bytes
     }
 
     fn identity(&self) -> &InboxIdentity {

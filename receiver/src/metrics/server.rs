@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::task::spawn_blocking;
 
 use super::Metrics;
@@ -33,11 +33,17 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves `listeners` for ever.
-pub(crate) async fn serve(listeners: Vec<Listener>, metrics: Arc<Metrics>, spool: PathBuf, clock: impl Clock + Clone + 'static) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub(crate) async fn serve(
+    mut listeners: Vec<Listener>,
+    metrics: Arc<Metrics>,
+    spool: PathBuf,
+    clock: impl Clock + Clone + 'static,
+) {
+    let (slots, reading) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Arc::default());
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let connection = accept(&listeners).await;
-        let scraped = Scraped { metrics: Arc::clone(&metrics), spool: spool.clone(), clock: clock.clone() };
+        let connection = accept(&mut listeners).await;
+        let (metrics, reading) = (Arc::clone(&metrics), Arc::clone(&reading));
+        let scraped = Scraped { metrics, spool: spool.clone(), clock: clock.clone(), reading };
         tokio::spawn(async move {
             match connection {
                 Connection::Tcp(stream, _) => scraped.serve(stream).await,
@@ -53,6 +59,8 @@ struct Scraped<C> {
     metrics: Arc<Metrics>,
     spool: PathBuf,
     clock: C,
+    /// Held by whoever reads from the disk: with a thread each, scrapes would leave none to a reload.
+    reading: Arc<Mutex<()>>,
 }
 
 impl<C: Clock> Scraped<C> {
@@ -73,8 +81,13 @@ impl<C: Clock> Scraped<C> {
 
     async fn response(&self) -> Response<Full<Bytes>> {
         let (spool, now) = (self.spool.clone(), self.clock.now());
-        // It reads from the disk, which may be slow.
-        let state = match spawn_blocking(move || SpoolState::look(&spool, now)).await {
+        // It reads from the disk, which may be slow. The thread holds the turn, as whoever asked may go before it is done.
+        let turn = Arc::clone(&self.reading).lock_owned().await;
+        let look = move || {
+            let _turn: OwnedMutexGuard<()> = turn;
+            SpoolState::look(&spool, now)
+        };
+        let state = match spawn_blocking(look).await {
             Ok(Ok(state)) => Some(state),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "how much waits in the spool is not known, and not in the metrics");

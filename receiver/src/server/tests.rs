@@ -16,7 +16,7 @@ struct Served {
     address: SocketAddr,
     serving: JoinHandle<Result<(), ServeError>>,
     orders: std::sync::mpsc::Sender<Told>,
-    _batches: std::sync::mpsc::Receiver<Vec<Entry>>,
+    batches: std::sync::mpsc::Receiver<Vec<Entry>>,
     stop: oneshot::Sender<()>,
     _folder: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ async fn served() -> Served {
     let sources = Sources::with_secrets(&config, &secrets());
     let in_force = in_force(config, sources);
     let serving = serve(in_force, metrics, inbox, Arc::new(StandingClock(7)), vec![Listener::Tcp(listener)], shutdown);
-    Served { address, serving: tokio::spawn(serving), orders, _batches: batches, stop, _folder: folder }
+    Served { address, serving: tokio::spawn(serving), orders, batches, stop, _folder: folder }
 }
 
 /// A signed push as the bytes of a request.
@@ -84,6 +84,24 @@ async fn a_connection_serves_many_requests() {
         client.write_all(&request()).await.unwrap();
         assert!(answer(&mut client).await.starts_with("HTTP/1.1 202"));
     }
+}
+
+#[tokio::test]
+async fn who_says_that_nothing_more_comes_gets_its_answer_though_it_is_not_stored_yet() {
+    let served = served().await;
+    let mut client = TcpStream::connect(served.address).await.unwrap();
+    client.write_all(&request()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let Served { batches, orders, .. } = served;
+    // It is being stored, and the end has been there for as long as another connection takes to be answered.
+    let storing = tokio::task::spawn_blocking(move || batches.recv().map(|batch| (batch.len(), batches)));
+    let (count, _batches) = storing.await.unwrap().unwrap();
+    assert_eq!(count, 1);
+    let mut other = TcpStream::connect(served.address).await.unwrap();
+    other.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
+    orders.send(Told::Store).unwrap();
+    assert!(answer(&mut client).await.starts_with("HTTP/1.1 202"));
 }
 
 #[tokio::test]

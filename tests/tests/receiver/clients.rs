@@ -74,6 +74,24 @@ fn who_is_refused_again_and_again_has_to_wait_and_nobody_else_has() {
 }
 
 #[test]
+fn a_delivery_from_the_address_of_a_flood_is_accepted_all_the_same() {
+    let installation = Installation::new().unwrap();
+    let receiver = installation.start().unwrap();
+    let is_over = || post_from(&receiver, STRANGER, &forged()).status == 429;
+    assert!((0..4 * BURST).any(|_| is_over()));
+    let genuine = Post::push("master", 1);
+    // Only what is small and says so is looked at.
+    let mut chunked = receiver.connect_from(STRANGER).unwrap();
+    let head = String::from_utf8(genuine.head(0)).unwrap().replace("content-length: 0", "transfer-encoding: chunked");
+    chunked.send(head.as_bytes()).unwrap();
+    assert_eq!(chunked.answer().unwrap().status, 429);
+    assert_eq!(post_from(&receiver, STRANGER, &genuine).status, 202);
+    receiver.stop().unwrap();
+    let log = installation.log().unwrap();
+    assert!(log.contains(": accepted") && !log.contains("too_many"), "a flood fills no log: {log}");
+}
+
+#[test]
 fn heads_and_bodies_that_are_cut_off_are_held_against_a_client_too() {
     let installation = Installation::new().unwrap();
     let receiver = installation.start().unwrap();

@@ -176,24 +176,54 @@ fn large_push(number: u64, bytes: usize) -> (Vec<u8>, Vec<u8>) {
     (bytes, last)
 }
 
+/// Waits until there is no memory for a body that is larger than ordinary ones.
+fn wait_until_full(receiver: &RunningReceiver) {
+    let (mut bytes, last) = large_push(3, 100 * 1024);
+    bytes.extend(last);
+    let is_full = || Ok((receiver.ask(&bytes)?.text("status") == "busy").then_some(()));
+    until("the memory for large bodies is full", is_full).unwrap();
+}
+
+#[test]
+fn four_connections_that_hold_the_largest_bodies_turn_no_ordinary_delivery_away() {
+    let installation = Installation::new().unwrap();
+    let receiver = installation.start().unwrap();
+    // Nothing has to be right about them but the form of the signature. The first two have all that large bodies share.
+    let forged = Post::push("master", 666);
+    let most = 25 * 1024 * 1024;
+    let unfinished = [(most, most - 1), (7296 * 1024, 7296 * 1024 - 1), (most, 60 * 1024), (most, 60 * 1024)];
+    let mut holding: Vec<_> = unfinished.iter().map(|_| receiver.connect().unwrap()).collect();
+    for (connection, (announced, sent)) in holding.iter_mut().zip(unfinished) {
+        connection.send(&[forged.head(announced), vec![b' '; sent]].concat()).unwrap();
+    }
+    wait_until_full(&receiver);
+    for number in 2..100 {
+        assert_eq!(receiver.post(&Post::push("master", number)).unwrap().status, 202);
+    }
+    let (bytes, last) = large_push(100, 60 * 1024);
+    assert_eq!(receiver.ask(&[bytes, last].concat()).unwrap().status, 202);
+    for connection in &mut holding[..2] {
+        connection.send(b" ").unwrap();
+        assert_eq!(connection.answer().unwrap().status, 401, "it was held all the time");
+    }
+}
+
 #[test]
 fn memory_stays_under_its_bound_when_everything_is_full_at_once() {
     let installation = Installation::new().unwrap();
     let receiver = installation.start().unwrap();
-    // Together they have the 64 MiB that all bodies share.
-    let bodies = [(1, 25), (2, 25), (3, 14)].map(|(number, mib)| large_push(number, mib * 1024 * 1024));
+    // Together they have the 32 MiB that large bodies share.
+    let bodies = [(1, 25 * 1024), (2, 7 * 1024 + 128)].map(|(number, kib)| large_push(number, kib * 1024));
     let mut sending: Vec<_> = bodies.iter().map(|_| receiver.connect().unwrap()).collect();
     std::thread::scope(|scope| {
         for (connection, (body, _)) in sending.iter_mut().zip(&bodies) {
             scope.spawn(|| connection.send(body).unwrap());
         }
     });
-    until("the memory for bodies is full", || {
-        Ok((receiver.post(&Post::push("develop", 1))?.text("status") == "busy").then_some(()))
-    })
-    .unwrap();
-    let head = format!("POST /hooks/github HTTP/1.1\r\nhost: x\r\nx-large: {}", "x".repeat(16_000));
-    let _open = fill(&receiver, PLACES - sending.len(), head.as_bytes());
+    wait_until_full(&receiver);
+    // All others have the largest head, and the most that every body may have.
+    let head = Post::push("master", 666).and("x-large", "x".repeat(15_000)).head(64 * 1024);
+    let mut open = fill(&receiver, PLACES - sending.len(), &[head, vec![b' '; 64 * 1024 - 1]].concat());
     for (connection, (_, last)) in sending.iter_mut().zip(&bodies) {
         connection.send(last).unwrap();
     }
@@ -201,6 +231,12 @@ fn memory_stays_under_its_bound_when_everything_is_full_at_once() {
         let answer = connection.answer().unwrap();
         assert_eq!(answer.status, 202, "{}", answer.body);
     }
+    for connection in &mut open {
+        connection.send(b" ").unwrap();
+    }
+    let answers: Vec<_> = open.iter_mut().map(|connection| connection.answer().unwrap().status).collect();
+    // Some may have waited for longer than a body may take.
+    assert!(answers.iter().all(|status| [401, 408, 429].contains(status)), "all were read: {answers:?}");
     let peak = receiver.peak_mib().unwrap();
     println!("with everything full at once the receiver had {peak} MiB at most");
     assert!(peak < BOUND_MIB, "{peak} MiB");

@@ -63,6 +63,18 @@ fn no_secret_signature_token_or_body_is_in_any_log() {
 }
 
 #[test]
+fn a_method_of_ten_thousand_letters_is_cut_in_the_log() {
+    let installation = Installation::new().unwrap();
+    let receiver = installation.start().unwrap();
+    let request = format!("{} /nowhere HTTP/1.1\r\nhost: x\r\n\r\n", "M".repeat(10_000));
+    assert_eq!(receiver.ask(request.as_bytes()).unwrap().status, 404);
+    receiver.stop().unwrap();
+    let log = installation.log().unwrap();
+    let line = log.lines().find(|line| line.contains("/nowhere")).unwrap();
+    assert!(line.contains("MMM") && line.len() < 300, "{line}");
+}
+
+#[test]
 fn lines_for_people_begin_with_what_happened_and_json_has_every_field() {
     let installation = Installation::new().unwrap();
     let post = Post::push("master", 1);

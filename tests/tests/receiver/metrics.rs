@@ -137,6 +137,69 @@ fn an_inbox_that_cannot_be_read_is_said_and_everything_else_is_told() {
 }
 
 #[test]
+fn a_delivery_whose_sender_has_gone_is_stored_counted_and_logged_and_held_against_nobody() {
+    let installation = with_metrics();
+    let (receiver, place) = started(&installation);
+    // Whoever writes to the inbox waits for this.
+    let holder = rusqlite::Connection::open(installation.spool().join("inbox.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for number in 1..=3 {
+        let mut connection = receiver.connect().unwrap();
+        connection.send(&Post::push("master", number).bytes()).unwrap();
+        connection.finish().unwrap();
+    }
+    // It has seen all of them, and their end, by the time that it answers another.
+    assert_eq!(receiver.ask(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap().status, 200);
+    holder.execute_batch("COMMIT").unwrap();
+    let accepted = || scraped(&place).of("hookspool_deliveries_total", &[("source", "github"), ("answer", "accepted")]);
+    until("they are counted", || Ok((accepted() == 3.0).then_some(()))).unwrap();
+    let samples = scraped(&place);
+    assert_eq!(samples.of("hookspool_refused_total", &[("source", "github"), ("reason", "cut_off")]), 0.0);
+    assert_eq!(samples.of("hookspool_connections_without_request_total", &[]), 0.0);
+    assert_eq!(installation.log().unwrap().matches(": accepted").count(), 3);
+    assert_eq!(installation.records().unwrap().len(), 3);
+}
+
+#[test]
+fn connections_that_never_became_a_request_and_room_are_counted() {
+    let installation = with_metrics();
+    let (receiver, place) = started(&installation);
+    let before = scraped(&place);
+    let used = before.of("hookspool_spool_used_bytes", &[]);
+    assert!(used > 0.0, "known before the first delivery");
+    assert_eq!(before.of("hookspool_spool_full", &[]), 0.0);
+    assert_eq!(before.of("hookspool_connections_closed_for_newcomers_total", &[]), 0.0);
+    assert_eq!(receiver.ask(b"no HTTP\r\n\r\n").unwrap().status, 400);
+    let large = format!("GET / HTTP/1.1\r\nx-large: {}\r\n\r\n", "x".repeat(40_000));
+    assert_eq!(receiver.ask(large.as_bytes()).unwrap().status, 431);
+    let unread = || scraped(&place).of("hookspool_connections_without_request_total", &[]);
+    until("both are counted", || Ok((unread() == 2.0).then_some(()))).unwrap();
+    installation.edit_config("[receiver]\n", "[receiver]\nspool_reserve = \"1000000GiB\"\n").unwrap();
+    receiver.hang_up().unwrap();
+    // Nobody delivers, and it is known all the same.
+    until("it is full", || Ok((scraped(&place).of("hookspool_spool_full", &[]) == 1.0).then_some(()))).unwrap();
+}
+
+#[test]
+fn scrapes_of_a_disk_that_hangs_do_not_hold_up_a_reload() {
+    let installation = with_metrics();
+    let (receiver, place) = started(&installation);
+    // Reading a pipe that nobody writes to takes as long as a disk that hangs.
+    nix::unistd::mkfifo(&installation.spool().join("taken-over"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    installation.give_to_user(&installation.spool().join("taken-over")).unwrap();
+    let mut scrapes: Vec<_> = (0..4).map(|_| Connection::open(&place).unwrap()).collect();
+    for connection in &mut scrapes {
+        connection.send(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    }
+    // A request of another path is answered by the same listener after them, so that they have been taken up.
+    let mut after = Connection::open(&place).unwrap();
+    after.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(after.answer().unwrap().status, 404);
+    receiver.hang_up().unwrap();
+    until("the reload", || Ok(installation.log()?.contains("the configuration was reloaded").then_some(()))).unwrap();
+}
+
+#[test]
 fn scrapes_under_load_hold_nobody_up() {
     let installation = with_metrics();
     let (receiver, place) = started(&installation);
