@@ -82,9 +82,10 @@ impl InProcess {
     #[must_use]
     pub fn new(config: &Config, secret: &Secret) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let entered = runtime.enter();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = config.receiver.spool;
-        let bounds = Bounds::new(std::env::temp_dir(), move || limits, Arc::clone(&clock));
+        let bounds = Bounds::new(std::env::temp_dir(), move || limits, Arc::clone(&clock), Arc::default());
         let inbox = Box::new(Forgetful(InboxIdentity::generate()));
         let (writer, _) = Writer::start(inbox, bounds).expect("a thread can be started");
         let metrics = Arc::new(Metrics::new(config, clock.now()));
@@ -93,7 +94,8 @@ impl InProcess {
         let compressor = Compressor::new().expect("a compressor can be made");
         let (room, refusals) = (BodyRoom::new(), Refusals::new(Instant::now()));
         let intake = Arc::new(Intake { in_force, metrics, clock, writer, room, compressor, refusals });
-        Self { runtime, intake, places: Places::new(16), graceful: GracefulShutdown::new() }
+        drop(entered);
+        Self { runtime, intake, places: Places::new(16, Arc::default()), graceful: GracefulShutdown::new() }
     }
 
     /// What is answered to a client that sends these bytes, and nothing after them.
