@@ -158,8 +158,19 @@ impl Inbox for SqliteInbox {
             };
             self.transaction(TransactionBehavior::Immediate, make).map_err(inbox_error)?;
         }
-        let prune = |transaction: &Transaction<'_>, _: &mut Seen| pruning::prune(transaction, prunable, used_bytes(transaction)?);
-        self.transaction(TransactionBehavior::Immediate, prune).map_err(inbox_error)
+        let tidy = |transaction: &Transaction<'_>, _: &mut Seen| {
+            if last_place(transaction)? < prunable.taken_over {
+                let fresh = InboxIdentity::generate();
+                transaction.execute("UPDATE inbox SET identity = ?1 WHERE one = 1", [fresh.as_str()])?;
+                return Ok((Tidied { is_renewed: true, ..Tidied::default() }, Some(fresh)));
+            }
+            Ok((pruning::prune(transaction, prunable, used_bytes(transaction)?)?, None))
+        };
+        let (tidied, renewed) = self.transaction(TransactionBehavior::Immediate, tidy).map_err(inbox_error)?;
+        if let Some(identity) = renewed {
+            self.identity = identity;
+        }
+        Ok(tidied)
     }
 
     fn has_keys_to_tidy(&self) -> bool {
@@ -182,6 +193,12 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
 fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pages = number(connection, "PRAGMA page_count")? - number(connection, "PRAGMA freelist_count")?;
     Ok(u64::try_from(pages).unwrap_or(0) * u64::from(PAGE_BYTES))
+}
+
+/// The place that was given last. SQLite remembers it when the delivery is gone.
+fn last_place(connection: &Connection) -> rusqlite::Result<i64> {
+    let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'delivery'";
+    connection.prepare_cached(last)?.query_row([], |row| row.get(0))
 }
 
 fn find_earlier(transaction: &Transaction<'_>, seen: &Seen, entry: &Entry) -> rusqlite::Result<Option<DeliveryId>> {

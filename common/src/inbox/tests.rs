@@ -123,8 +123,8 @@ fn old_deliveries_go_once_they_are_taken_over_and_are_still_known() {
     inbox.deliver(&(1..=9).map(entry).collect::<Vec<_>>()).unwrap();
     let old = Prunable { received_before: Instant::from_millis(5), ..NOTHING };
     assert_eq!(inbox.tidy(&old).unwrap(), Tidied::default());
-    assert_eq!(inbox.tidy(&Prunable { taken_over: 3, ..old }).unwrap(), Tidied { pruned: 3, has_more: false });
-    assert_eq!(inbox.tidy(&Prunable { taken_over: 8, ..old }).unwrap(), Tidied { pruned: 1, has_more: false });
+    assert_eq!(inbox.tidy(&Prunable { taken_over: 3, ..old }).unwrap(), Tidied { pruned: 3, ..Tidied::default() });
+    assert_eq!(inbox.tidy(&Prunable { taken_over: 8, ..old }).unwrap(), Tidied { pruned: 1, ..Tidied::default() });
     assert_eq!(places(&path), [5, 6, 7, 8, 9]);
     assert!(matches!(inbox.deliver(&[entry(1)]).unwrap()[..], [Receipt::Duplicate(_)]));
     let bodies: i64 = Connection::open(&path).unwrap().query_row("SELECT count(*) FROM body", [], |row| row.get(0)).unwrap();
@@ -165,6 +165,25 @@ fn a_place_is_never_given_twice_even_if_all_deliveries_went() {
     drop(inbox);
     SqliteInbox::open(&path).unwrap().deliver(&[small(3)]).unwrap();
     assert_eq!(places(&path), [3]);
+}
+
+#[test]
+fn an_older_copy_goes_on_under_a_new_identity_and_prunes_nothing() {
+    let (_folder, path) = place();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    inbox.deliver(&[entry(1), entry(2)]).unwrap();
+    let first = inbox.identity().clone();
+    let taken_over = |taken_over| Prunable { taken_over, received_before: Instant::from_millis(2), ..NOTHING };
+    assert_eq!(inbox.tidy(&taken_over(3)).unwrap(), Tidied { is_renewed: true, ..Tidied::default() });
+    let second = inbox.identity().clone();
+    assert!(first != second && SqliteInboxReader::open(&path).unwrap().identity() == &second);
+    assert_eq!(places(&path), [1, 2]);
+    // Once is enough; and up to date is not older, also when the last delivery is gone.
+    assert_eq!(inbox.tidy(&taken_over(0)).unwrap(), Tidied::default());
+    assert_eq!(inbox.tidy(&taken_over(2)).unwrap(), Tidied { pruned: 1, ..Tidied::default() });
+    inbox.tidy(&Prunable { received_before: Instant::from_millis(9), ..taken_over(2) }).unwrap();
+    assert_eq!(inbox.tidy(&taken_over(2)).unwrap(), Tidied::default());
+    assert_eq!((inbox.identity(), places(&path)), (&second, vec![]));
 }
 
 #[test]
