@@ -113,16 +113,20 @@ pub fn importer(config: &Config) -> anyhow::Result<()> {
         inbox::taken_over(spool, reader.identity()).with_context(|| format!("cannot read the mark in {}", spool.display()))?;
     let seq = inbox::place_in(&after, reader.identity()).max(marked);
     mark(spool, reader.identity(), seq);
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    hand_over(&mut reader, seq, io::BufWriter::new(io::stdout().lock()))
+}
+
+/// One delivery at a time: many large ones together would be more than there is memory for.
+fn hand_over(reader: &mut impl InboxReader, mut seq: i64, mut out: impl Write) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string(&Preface { inbox: reader.identity().clone(), after: seq })?)?;
-    let mut bytes = 0;
-    for record in reader.read_after(seq, MAX_RECORDS)? {
+    let (mut records, mut bytes) = (0, 0);
+    while records < MAX_RECORDS
+        && bytes < ENOUGH_BYTES
+        && let Some(record) = reader.read_after(seq, 1)?.pop()
+    {
         let line = serde_json::to_string(&record)?;
         writeln!(out, "{line}")?;
-        bytes += line.len();
-        if bytes >= ENOUGH_BYTES {
-            break;
-        }
+        (seq, records, bytes) = (record.seq, records + 1, bytes + line.len());
     }
     out.flush().context("the pass does not listen")
 }

@@ -1,8 +1,11 @@
 //! The pass's end of the pipe, with an importer that lies.
 
 use super::*;
-use hookspool_common::clock::SystemClock;
+use hookspool_common::clock::{Instant, SystemClock};
+use hookspool_common::inbox::{Entry, Inbox, InboxError, SqliteInbox};
 use hookspool_common::ledger::SqliteLedger;
+use hookspool_common::names::DeliveryId;
+use hookspool_common::record::Answer;
 
 const INBOX: &str = "0123456789abcdef0123456789abcdef";
 
@@ -13,7 +16,7 @@ fn config(folder: &Path) -> Config {
 }
 
 fn record(seq: i64) -> String {
-    let id = hookspool_common::names::DeliveryId::generate();
+    let id = DeliveryId::generate();
     format!(
         r#"{{"seq":{seq},"id":"{id}","source":"github","provider_id":null,"received_at":1,"answer":"ignored","reason":"x","proposals":[]}}"#
     )
@@ -81,4 +84,49 @@ fn an_importer_that_lies_takes_nothing_over() {
     }
     let many: String = (1..=501).map(|seq| record(seq) + "\n").collect();
     assert!(take(&(preface + &many)).0.is_err_and(|error| error.contains("more than 500")));
+}
+
+/// A reader, and how many deliveries it read.
+struct Counting(SqliteInboxReader, usize);
+
+impl InboxReader for Counting {
+    fn identity(&self) -> &InboxIdentity {
+        self.0.identity()
+    }
+
+    fn read_after(&mut self, seq: i64, limit: usize) -> Result<Vec<Record>, InboxError> {
+        self.0.read_after(seq, limit).inspect(|records| self.1 += records.len())
+    }
+}
+
+#[test]
+fn no_more_is_read_than_is_handed_over() {
+    const MIB: usize = 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(INBOX_FILE);
+    let entry = |reason: String| Entry {
+        id: DeliveryId::generate(),
+        source: "github".parse().unwrap(),
+        provider_id: None,
+        received_at: Instant::from_millis(1),
+        answer: Answer::Ignored,
+        reason: Some(reason),
+        proposals: "[]".to_owned(),
+        seen_keys: vec![],
+        headers: "{}".to_owned(),
+        body: vec![],
+    };
+    let large = || entry("x".repeat(MIB));
+    let small = || entry("x".to_owned());
+    let batch: Vec<Entry> = std::iter::repeat_with(large).take(20).chain(std::iter::repeat_with(small).take(600)).collect();
+    SqliteInbox::open(&path).unwrap().deliver(&batch).unwrap();
+    let hand_over_after = |seq: i64| {
+        let mut reader = Counting(SqliteInboxReader::open(&path).unwrap(), 0);
+        let mut out = Vec::new();
+        hand_over(&mut reader, seq, &mut out).unwrap();
+        let lines = out.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(reader.1 + 1, lines);
+        reader.1
+    };
+    assert_eq!([0, 16, 20, 600, 620].map(hand_over_after), [16, 500, 500, 20, 0]);
 }
