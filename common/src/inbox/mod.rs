@@ -123,7 +123,8 @@ pub trait Inbox {
     /// Whether tidying has keys to put in order; they are in memory until then.
     fn has_keys_to_tidy(&self) -> bool;
 
-    /// Bytes in use as of the last write. The file may be longer: what was freed in it is used again.
+    /// Bytes that deliveries use, as of the last write. The file is longer: the keys are in it, some 75 MiB of them in
+    /// time, and what was freed in it is used again.
     fn used_bytes(&self) -> u64;
 
     /// Which inbox this is.

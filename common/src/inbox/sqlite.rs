@@ -13,7 +13,7 @@ use crate::record::{Answer, InboxIdentity, Proposal, Record};
 use crate::sqlite;
 
 /// Eight KiB: with bodies of that order, half the pages of the default and a third fewer bytes through the WAL.
-const PAGE_BYTES: u32 = 8192;
+pub(super) const PAGE_BYTES: u32 = 8192;
 
 /// How long the writer waits for a lock before it answers 503; a forge gives ten seconds in all.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -123,7 +123,7 @@ impl SqliteInbox {
             self.seen = Seen::load(&transaction)?;
         }
         let done = work(&transaction, &mut self.seen)?;
-        let used_bytes = used_bytes(&transaction)?;
+        let used_bytes = used_bytes(&transaction, &self.seen)?;
         transaction.commit()?;
         (self.version, self.used_bytes) = (Some(version), used_bytes);
         Ok(done)
@@ -158,13 +158,13 @@ impl Inbox for SqliteInbox {
             };
             self.transaction(TransactionBehavior::Immediate, make).map_err(inbox_error)?;
         }
-        let tidy = |transaction: &Transaction<'_>, _: &mut Seen| {
+        let tidy = |transaction: &Transaction<'_>, seen: &mut Seen| {
             if last_place(transaction)? < prunable.taken_over {
                 let fresh = InboxIdentity::generate();
                 transaction.execute("UPDATE inbox SET identity = ?1 WHERE one = 1", [fresh.as_str()])?;
                 return Ok((Tidied { is_renewed: true, ..Tidied::default() }, Some(fresh)));
             }
-            Ok((pruning::prune(transaction, prunable, used_bytes(transaction)?)?, None))
+            Ok((pruning::prune(transaction, prunable, used_bytes(transaction, seen)?)?, None))
         };
         let (tidied, renewed) = self.transaction(TransactionBehavior::Immediate, tidy).map_err(inbox_error)?;
         if let Some(identity) = renewed {
@@ -190,9 +190,9 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     connection.prepare_cached(pragma)?.query_row([], |row| row.get(0))
 }
 
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+fn used_bytes(connection: &Connection, seen: &Seen) -> rusqlite::Result<u64> {
     let pages = number(connection, "PRAGMA page_count")? - number(connection, "PRAGMA freelist_count")?;
-    Ok(u64::try_from(pages).unwrap_or(0) * u64::from(PAGE_BYTES))
+    Ok((u64::try_from(pages).unwrap_or(0) * u64::from(PAGE_BYTES)).saturating_sub(seen.disk_bytes()))
 }
 
 /// The place that was given last. SQLite remembers it when the delivery is gone.
