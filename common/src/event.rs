@@ -198,7 +198,8 @@ impl Event {
         let of_pact = self.pact.as_ref().map(|pact| pact.event.as_str());
         let of_service = self.service.as_ref().and_then(|service| service.action.as_deref());
         let of_events = of_request.or(of_release).or(of_package).or(of_comment).or(of_issue);
-        of_events.or(of_check).or(of_deployment).or(of_pipeline).or(of_pact).or(of_service)
+        let action = of_events.or(of_check).or(of_deployment).or(of_pipeline).or(of_pact).or(of_service);
+        action.filter(|action| !action.is_empty())
     }
 
     /// The labels of the request or issue.

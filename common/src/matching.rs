@@ -121,7 +121,7 @@ fn first_failure(condition: &Condition, event: &Event) -> Option<(usize, String)
 }
 
 /// Each key of `when`, its patterns, and what the event has for it.
-type Texts<'a> = [(&'static str, &'a Option<Globs>, Option<Vec<&'a str>>); 9];
+type Texts<'a> = [(&'static str, &'a Option<Globs>, Option<Vec<&'a str>>); 11];
 
 fn texts<'a>(condition: &'a Condition, event: &'a Event) -> Texts<'a> {
     let one = |value: Option<&'a str>| value.map(|value| vec![value]);
@@ -129,6 +129,7 @@ fn texts<'a>(condition: &'a Condition, event: &'a Event) -> Texts<'a> {
     let labels = event.labels().map(|labels| labels.iter().map(String::as_str).collect());
     let image_tag = event.package.as_ref().and_then(|package| package.tag.as_deref());
     let environment = event.deployment.as_ref().and_then(|deployment| deployment.environment.as_deref());
+    let association = event.comment.as_ref().and_then(|comment| comment.association.as_deref());
     let comment = event.comment.as_ref().map(|comment| comment.body.lines().next().unwrap_or_default().trim());
     [
         ("branch", &condition.branch, one(event.branch.as_deref())),
@@ -140,6 +141,8 @@ fn texts<'a>(condition: &'a Condition, event: &'a Event) -> Texts<'a> {
         ("status", &condition.status, one(event.status())),
         ("environment", &condition.environment, one(environment)),
         ("comment", &condition.comment, one(comment)),
+        ("association", &condition.association, one(association)),
+        ("pusher", &condition.pusher, one(event.pusher.login.as_deref())),
     ]
 }
 

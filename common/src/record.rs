@@ -99,6 +99,15 @@ impl Answer {
             Self::Ping => "ping",
         }
     }
+
+    /// The word for it in the receiver's reply, and wherever people read it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ping => "pong",
+            Self::Accepted | Self::Ignored => self.as_str(),
+        }
+    }
 }
 
 /// An event and the jobs that the receiver thinks it asks for.

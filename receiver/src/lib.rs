@@ -25,6 +25,8 @@ mod bounds; // whether the spool has room, and what may go from it
 mod reply; // what clients read
 mod access_log; // one line a request
 mod metrics; // what is counted, and where that is told
+#[cfg(fuzzing)]
+pub mod fuzzing; // the path of a request, without sockets and disk
 #[cfg(test)]
 mod fixture; // a configuration, a signed push and inboxes for the tests
 

@@ -28,18 +28,18 @@ pub struct Options {
 }
 
 const AFTER_HELP: &str = "\
-It listens on the sockets that systemd passes to it (LISTEN_FDS), else where [receiver] listen says, and prints
-`listening on ADDRESS` on standard output for each. Sockets with the name `metrics`, else [receiver] metrics, serve
+It listens on the sockets that systemd passes to it (LISTEN_FDS), else where [receiver] listen says, and prints \
+`listening on ADDRESS` on standard output for each. Sockets with the name `metrics`, else [receiver] metrics, serve \
 GET /metrics; for these it prints `metrics on ADDRESS`.
 
-SIGHUP makes it read its configuration and its secrets anew. If anything is wrong with them, the former ones stay in
+SIGHUP makes it read its configuration and its secrets anew. If anything is wrong with them, the former ones stay in \
 force, and the log says what. SIGTERM or SIGINT ends it after the requests in flight.
 
 Environment:
   CREDENTIALS_DIRECTORY  secrets found there win over secrets/receiver/
   RUST_LOG               what to log, such as warn or hookspool_receiver=debug; the default is info
 
-Exit codes:
+Exit status:
   0  ended after SIGTERM or SIGINT
   1  failed; the message says why and what to do
   2  the command line is wrong
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent_and_every_exit_code_is_documented() {
+    fn the_command_line_is_consistent_and_every_exit_status_is_documented() {
         Options::command().debug_assert();
         let help = Options::command().render_long_help().to_string();
         for code in ["0", "1", "2", "4"] {

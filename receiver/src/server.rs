@@ -107,7 +107,8 @@ async fn serve_connection(connection: Connection, intake: Arc<Intake>, watcher: 
     }
 }
 
-async fn serve_stream<S>(stream: S, peer: Peer, intake: Arc<Intake>, watcher: Watcher, place: Place)
+/// Serves one connection to its end.
+pub(crate) async fn serve_stream<S>(stream: S, peer: Peer, intake: Arc<Intake>, watcher: Watcher, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -51,7 +51,8 @@ impl Sources {
         fitting().find(|source| source.config.path.parameter().is_none()).or_else(|| fitting().next())
     }
 
-    #[cfg(test)]
+    /// Every source with these secrets.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn with_secrets(config: &Config, secrets: &[Secret]) -> Self {
         Self(config.sources.iter().map(|source| Source { config: source.clone(), secrets: secrets.to_vec() }).collect())
     }

@@ -21,6 +21,10 @@ use crate::reply::Reply;
 /// Largest JSON of proposals, in bytes: with the rest of its record it must fit a line of the importer.
 const MAX_PROPOSALS_BYTES: usize = MAX_LINE_BYTES - 1024 * 1024;
 
+/// Longest reason for starting nothing, in bytes. It goes into the answer, the inbox and a line of the importer, and a
+/// push of many refs gives one for each and every job.
+const MAX_REASON_BYTES: usize = 4096;
+
 /// The first of zstd's fast levels. GitHub's 10 KiB become 2.7 KiB instead of the 2.3 KiB of level 1, in less
 /// time; compressing is the largest single cost of a delivery beside the disk.
 const ZSTD_LEVEL: i32 = -1;
@@ -108,7 +112,11 @@ struct Decision {
 }
 
 impl Decision {
-    fn nothing(answer: Answer, reason: String) -> Self {
+    fn nothing(answer: Answer, mut reason: String) -> Self {
+        if reason.len() > MAX_REASON_BYTES {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+            reason.push_str(" …");
+        }
         Self { answer, reason: Some(reason), proposals: "[]".to_owned(), jobs: Vec::new() }
     }
 

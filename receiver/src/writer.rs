@@ -181,9 +181,11 @@ impl Desk {
                 if wants_waking(entries, &stored) {
                     wake(&self.bounds.spool);
                 }
+                // Before the answers go: who was told that a delivery is stored and asks then is not told of old trouble.
+                let worked = self.note(Ok(()));
                 // Without a runtime there is nobody left to answer.
                 let _ = self.done.send(receipts.into_iter().zip(stored).collect());
-                self.note(Ok(()))
+                worked
             }
             Err(error) => self.note(Err(error)),
         }

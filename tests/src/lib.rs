@@ -5,6 +5,7 @@ pub mod exim; // a real mail server
 pub mod nginx; // a real web server with TLS
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped
+pub mod recordings; // what forges really sent, and what was reviewed of it
 pub mod registry; // a real Docker registry
 pub mod server; // a whole server: forge, receiver, worker
 pub mod sshd; // a real sshd

@@ -57,6 +57,15 @@ impl Nginx {
     /// When nginx does not answer.
     #[must_use]
     pub fn post_from(&self, source: Ipv4Addr, post: &Post, bytes_a_second: Option<u32>) -> (u16, String) {
+        self.post_to(SOURCE_PATH, source, post, bytes_a_second)
+    }
+
+    /// The same, to another path.
+    ///
+    /// # Panics
+    /// When nginx does not answer.
+    #[must_use]
+    pub fn post_to(&self, path: &str, source: Ipv4Addr, post: &Post, bytes_a_second: Option<u32>) -> (u16, String) {
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--max-time", "60", "--write-out", "\n%{http_code}"]);
         command.arg("--cacert").arg(self.folder.path().join("certificate.pem"));
@@ -69,7 +78,7 @@ impl Nginx {
         for (name, value) in post.headers() {
             command.args(["--header", &format!("{name}: {}", String::from_utf8_lossy(value))]);
         }
-        command.args(["--data-binary", "@-", &format!("https://{NAME}:{}{SOURCE_PATH}", self.port)]);
+        command.args(["--data-binary", "@-", &format!("https://{NAME}:{}{path}", self.port)]);
         let mut curl = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("curl can be started");
         // A body that is refused is not read to its end.
         let _ = curl.stdin.take().map(|mut stdin| stdin.write_all(post.body()));

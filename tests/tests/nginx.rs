@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hookspool_tests::nginx::Nginx;
 use hookspool_tests::programs::{program, workspace};
-use hookspool_tests::receiver::{Installation, Post, RunningReceiver};
+use hookspool_tests::receiver::{Installation, Post, RunningReceiver, SOURCE_PATH};
 
 const FORGE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 8);
@@ -90,6 +90,25 @@ fn what_a_client_says_of_itself_opens_no_source() {
         receiver.stop().unwrap();
         let log = installation.log().unwrap();
         assert_eq!(log.matches(&format!("from {STRANGER}: ")).count(), 3, "{log}");
+    }
+}
+
+#[test]
+fn the_paths_that_gitops_callers_know_reach_the_receiver_and_others_do_not() {
+    let installation = Installation::new().unwrap();
+    installation.edit_config(SOURCE_PATH, "/api/v1/github_event").unwrap();
+    let receiver = installation.start().unwrap();
+    let Some(nginx) = Nginx::start(receiver.address()) else { return };
+    let post = |path: &str| nginx.post_to(path, FORGE, &Post::push("master", 1), None);
+    let (status, body) = post("/api/v1/github_event");
+    assert_eq!(status, 202, "{body}");
+    // There is no source for these, which the receiver itself has to say.
+    for path in ["/deploy-all-changed", "/redeploy-and-update/shop", SOURCE_PATH] {
+        assert_eq!(post(path), (404, r#"{"status":"not_found"}"#.to_owned()), "{path}");
+    }
+    for path in ["/", "/deploy-all-changed/more", "/elsewhere/hooks/github"] {
+        let (status, body) = post(path);
+        assert!(status >= 400 && body.contains("nginx"), "{path}: {status} {body}");
     }
 }
 

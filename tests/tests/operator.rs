@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use hookspool_tests::programs::{install, program, workspace};
 use hookspool_tests::server::{Delivery, Server, Setup, is_root, text, wait_for};
 use nix::unistd::User;
+use rusqlite::Connection;
 use serde_json::Value;
 
 const JOBS: &str = "[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\", branch = [\"master\", \"release/*\"] }]\nbuild = \"echo built; exit 3\"\n\
@@ -97,96 +98,6 @@ fn check_shows_every_error_at_once_with_its_place_and_starts_nothing() {
     fs::write(&file, jobs).unwrap();
     server.settle();
     assert_eq!(server.states(), ["failed"]);
-}
-
-/// What `explain` says of a delivery, as JSON.
-fn explain(server: &Server, delivery: &Delivery) -> Value {
-    let body = server.path().join("body.json");
-    fs::write(&body, delivery.body.to_string()).expect("a file can be written");
-    let header = format!("X-GitHub-Event: {}", delivery.event);
-    server.json(&["explain", "--source", "github", "--header", &header, "--body", &body.to_string_lossy(), "--json"])
-}
-
-#[test]
-fn explain_says_what_would_run_or_the_first_condition_that_failed_and_stores_nothing() {
-    let server = Server::new(JOBS);
-    let sha = server.laptop.head();
-    let explained = explain(&server, &Delivery::push("release/1", &sha));
-    assert_eq!(keys(&explained), ["events", "matches", "misses"]);
-    assert_eq!(explained["matches"], serde_json::json!([{ "repository": "github.com/octo/shop", "job": "tests" }]));
-    assert_eq!(explained["misses"][0]["job"], "image");
-    assert_eq!(explained["misses"][0]["reason"], "the event is `push`, not `tag`");
-    let explained = explain(&server, &Delivery::push("develop", &sha));
-    assert_eq!(explained["matches"], serde_json::json!([]));
-    let reason = text(&explained["misses"][0]["reason"]);
-    assert!(reason.contains("branch \"develop\" does not fit") && reason.contains("release/*"), "{reason}");
-    assert!(text(&explained["reason"]).contains("job `tests`: branch"), "{explained}");
-    // Nothing is stored, nothing runs.
-    server.run_pass();
-    assert!(server.runs().is_empty() && !server.spool().join("wake").exists());
-}
-
-#[test]
-fn explain_knows_every_recorded_delivery_and_takes_no_tag_for_a_branch() {
-    let folder = workspace().join("../shared/payloads/github");
-    let Ok(files) = fs::read_dir(&folder) else {
-        println!("SKIPPED: {} is absent", folder.display());
-        return;
-    };
-    let mut kinds = Vec::new();
-    for file in
-        files.map(|file| file.unwrap().path()).filter(|file| file.extension().is_some_and(|extension| extension == "json"))
-    {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        let body: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        // The files bear the names of what happened, not those of GitHub's header.
-        let event = match &name {
-            _ if name.starts_with("HookPullRequest") => "pull_request",
-            _ if name.starts_with("HookPush") || name.starts_with("HookTag") => "push",
-            _ if name.starts_with("HookRelease") => "release",
-            _ => "deployment",
-        };
-        let header = format!("X-GitHub-Event: {event}");
-        let explained =
-            hookspool(&["explain", "--provider", "github", "--header", &header, "--body", &file.to_string_lossy(), "--json"]);
-        assert_eq!(explained.status.code(), Some(0), "{name}: {}", err(&explained));
-        let json: Value = serde_json::from_slice(&explained.stdout).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let events = json["events"].as_array().unwrap();
-        assert!(!events.is_empty() || json["reason"].is_string(), "{name}: {json}");
-        for event in events {
-            kinds.push(text(&event["kind"]));
-            let reference = text(&event["ref"]);
-            assert_eq!(event["branch"].is_string(), reference.starts_with("refs/heads/"), "{name}: {json}");
-            assert_eq!(event["tag"].is_string(), reference.starts_with("refs/tags/"), "{name}: {json}");
-            if event["kind"] == "push" {
-                assert_eq!(event["sha"], body["after"], "{name}");
-            }
-            if name.starts_with("HookTag") {
-                assert_eq!((event["kind"].as_str(), event["branch"].as_str()), (Some("tag"), None), "{json}");
-            }
-        }
-    }
-    for kind in ["push", "tag", "pull_request"] {
-        assert!(kinds.iter().any(|known| known == kind), "no recorded delivery is a {kind}: {kinds:?}");
-    }
-}
-
-#[test]
-fn explain_of_what_nobody_knows_gives_no_events_and_a_reason() {
-    let server = Server::new(JOBS);
-    let mut delivery = Delivery::push("master", &server.laptop.head());
-    for event in ["star", "something_new_of_next_year", "release"] {
-        delivery.event = event;
-        let explained = explain(&server, &delivery);
-        assert_eq!(explained["events"], serde_json::json!([]), "{event}");
-        assert!(text(&explained["reason"]).contains(event), "{explained}");
-    }
-    let body = server.path().join("body.json");
-    let words = ["explain", "--source", "github", "--header", "X-GitHub-Event: push", "--body", &body.to_string_lossy()];
-    fs::write(&body, "not JSON").unwrap();
-    assert_eq!(server.hookspool(&words).status.code(), Some(1));
-    fs::write(&body, "[1, 2]").unwrap();
-    assert!(out(&server.hookspool(&words)).contains("not of the shape"), "{}", out(&server.hookspool(&words)));
 }
 
 #[test]
@@ -314,6 +225,17 @@ fn every_exit_code_is_the_documented_one() {
     let script = format!("{} runs --config {} | head -n 0", program("hookspool").display(), server.config().display());
     let piped = Command::new("bash").args(["-c", &format!("set -o pipefail; {script}")]).output().unwrap();
     assert!(piped.status.success() && err(&piped).is_empty(), "{}", err(&piped));
+}
+
+#[test]
+fn a_ledger_that_an_older_version_left_is_named_with_what_brings_it_up_to_date() {
+    let server = Server::new(JOBS);
+    server.run_pass();
+    let ledger = server.state("ledger.db");
+    Connection::open(&ledger).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let refused = server.hookspool(&["runs"]);
+    let remedy = format!("cannot read the ledger: {} is of an older Hookspool; run `hookspool-worker pass`", ledger.display());
+    assert!(refused.status.code() == Some(1) && err(&refused).contains(&remedy), "{}", err(&refused));
 }
 
 /// Runs the demo and looks at everything that it says it observed.

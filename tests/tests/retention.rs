@@ -1,5 +1,5 @@
 //! What the worker has taken over goes from the spool when there is too much of it; what it has not stays, and closes
-//! the spool. With the real receiver and real passes.
+//! the spool. What went is known as gone, and what came after it as whole. With the real receiver and real passes.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -61,4 +61,27 @@ fn deliveries_go_from_the_spool_when_a_pass_has_taken_them_over_and_never_before
     let next = server.laptop.push_commit("master", "Next");
     server.deliver_and_settle(&Delivery::push("master", &next));
     assert_eq!(server.states(), ["succeeded", "succeeded"]);
+}
+
+#[test]
+fn a_time_is_whole_as_long_as_nothing_that_came_within_it_was_pruned() {
+    let mut server = Server::new(JOB);
+    let old = server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
+    assert_eq!(server.post(&Delivery::push("nobody", &server.laptop.head())).text("status"), "ignored");
+    server.settle();
+    let rehearsed = |server: &Server, time: &str| {
+        let output = server.hookspool(&["replay", "--since", time, "--dry-run"]);
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
+    };
+    // As if the first had come forty days ago, which is longer than deliveries are kept, and the second three.
+    server.tamper("UPDATE delivery SET received_at = received_at - 86400000 * CASE seq WHEN 1 THEN 40 ELSE 3 END");
+    assert_eq!(rehearsed(&server, "41d").1, Some(0));
+    server.start_receiver();
+    wait_for("the old one to go", || (!stored(&server).contains(&old)).then_some(()));
+    let nothing_changes = "1 delivery: 0 more to run, 0 not any more, 0 unchanged\n".to_owned();
+    assert_eq!(rehearsed(&server, "7d"), (nothing_changes.clone(), Some(0)));
+    let (said, status) = rehearsed(&server, "41d");
+    let (lost, rest) = said.split_once('\n').unwrap();
+    assert!(lost.starts_with("? what came until 20") && lost.ends_with("was removed when its time was over"), "{said}");
+    assert_eq!((rest, status), (nothing_changes.as_str(), Some(1)));
 }

@@ -35,6 +35,18 @@ pub struct Condition {
     pub environment: Option<Globs>,
     /// The first line of a comment.
     pub comment: Option<Globs>,
+    /// What a comment's author is to the repository.
+    pub association: Option<Globs>,
+    /// The login of whoever did it.
+    pub pusher: Option<Globs>,
+}
+
+impl Condition {
+    /// Whether it holds for comments, whoever writes them.
+    #[must_use]
+    pub fn is_anybodys_comment(&self) -> bool {
+        self.event.contains(&Kind::Comment) && self.association.is_none() && self.pusher.is_none()
+    }
 }
 
 const WHAT: &str = "this entry of `when`";
@@ -70,6 +82,8 @@ fn read_condition(mut table: Table<'_, '_>, report: &mut Report) -> Option<Condi
         status: read_globs(&mut table, "status", report),
         environment: read_globs(&mut table, "environment", report),
         comment: read_globs(&mut table, "comment", report),
+        association: read_globs(&mut table, "association", report),
+        pusher: read_globs(&mut table, "pusher", report),
     };
     if event.is_some() {
         check_that_it_can_hold(&condition, &table, report);
@@ -130,7 +144,7 @@ fn check_that_it_can_hold(condition: &Condition, table: &Table<'_, '_>, report: 
         Issue,
     ];
     let with_action = [PullRequest, Release, Package, Issue, Comment, Check, Deployment, Pipeline, Pact, Service];
-    let keys: [(&str, bool, &[Kind]); 10] = [
+    let keys: [(&str, bool, &[Kind]); 11] = [
         ("branch", condition.branch.is_some(), &with_branch),
         ("tag", condition.tag.is_some(), &[Tag, TagDeleted, Manual, Release, Deployment, Pipeline, Check, Service, Package]),
         ("paths", condition.paths.is_some(), &[Push, BranchCreated, Tag]),
@@ -141,6 +155,7 @@ fn check_that_it_can_hold(condition: &Condition, table: &Table<'_, '_>, report: 
         ("status", condition.status.is_some(), &[Check, Pipeline, Deployment, Pact, Issue]),
         ("environment", condition.environment.is_some(), &[Deployment]),
         ("comment", condition.comment.is_some(), &[Comment]),
+        ("association", condition.association.is_some(), &[Comment]),
     ];
     for (key, _, kinds) in keys.into_iter().filter(|(_, written, kinds)| *written && !some_kind_is_in(kinds)) {
         let events: Vec<_> = condition.event.iter().map(|kind| kind.as_str()).collect();

@@ -1,5 +1,6 @@
 //! What every provider must do, and a snapshot of every recorded delivery of six forges.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::event::Kind;
 
 pub(super) const NOW: Instant = Instant::from_millis(1_800_000_000_000);
 
@@ -91,6 +93,50 @@ fn every_recording_is_read_as_it_was_reviewed() {
             }
         }
     }
+}
+
+/// A described source that looks for a push in every place that the seeds of `generic` have.
+fn described() -> Dialect {
+    let places =
+        [("repository", "/repository/url"), ("ref", "/ref"), ("sha", "/sha"), ("before", "/before"), ("pusher", "/pusher")];
+    let at = |pointer: &str| Fact { origin: Origin::Pointer(pointer.to_owned()), prefix: String::new() };
+    let picked = places.into_iter().map(|(key, pointer)| (key, at(pointer))).collect();
+    let proving = Proving::Token { header: "authorization".to_owned(), prefix: String::new() };
+    let facts = Facts { event: Kind::Push, each: None, picked };
+    Dialect::Generic(Box::new(Generic { proving, id_header: None, repeats: false, facts }))
+}
+
+/// The kinds of event that the seeds of a fuzz target tell of; each must tell of something.
+fn kinds_of_seeds(target: &str, dialect: &Dialect) -> BTreeSet<&'static str> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let mut kinds = BTreeSet::new();
+    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let seed = fs::read(&file).unwrap();
+        let end = seed.iter().position(|byte| *byte == b'\n').expect("its first line names the event");
+        let event = std::str::from_utf8(&seed[..end]).unwrap();
+        let sent = Sent { event, id: "an-id", body: &seed[end + 1..], at: NOW };
+        let headers = dialect.headers_of_a_delivery(&sent, &Secret::new(b"secret".to_vec()));
+        match dialect.read(&headers, sent.body) {
+            Ok(Reading::Events(events)) => kinds.extend(events.iter().map(|event| event.kind.as_str())),
+            other => panic!("{}: {other:?}", file.display()),
+        }
+    }
+    kinds
+}
+
+#[test]
+fn every_seed_of_the_fuzz_targets_tells_of_something() {
+    let targets = [
+        ("github", Provider::Github.into()),
+        ("gitlab", Provider::Gitlab.into()),
+        ("gitea", Provider::Gitea.into()),
+        ("bitbucket", Provider::Bitbucket.into()),
+        ("bitbucket_server", Provider::BitbucketServer.into()),
+        ("pact_broker", Provider::PactBroker.into()),
+        ("generic", described()),
+    ];
+    let told: BTreeMap<&str, _> = targets.iter().map(|(target, dialect)| (*target, kinds_of_seeds(target, dialect))).collect();
+    insta::assert_debug_snapshot!(told);
 }
 
 #[test]

@@ -120,6 +120,18 @@ pub struct Sent<'a> {
     pub at: Instant,
 }
 
+/// Most values of JSON in a delivery: GitHub's largest push has fewer. As they are read they take up to two hundred times
+/// their bytes, so this bounds the memory that somebody with the secret can take.
+const MAX_VALUES: usize = 500_000;
+
+/// Most events of one delivery. A push of more refs at once is a mirror's, and would run every job there is.
+const MAX_EVENTS: usize = 1000;
+
+/// How many values the JSON holds at most: each but the first follows a comma or opens a list or an object.
+fn values(json: &[u8]) -> usize {
+    json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+}
+
 /// The name of the provider that the configuration describes itself.
 pub const GENERIC: &str = "generic";
 
@@ -199,7 +211,11 @@ impl Dialect {
         let reading = match self {
             Self::Forge(provider) => {
                 let forge = provider.forge();
-                (forge.read)(headers, &content_type::json(forge.content_types, headers, body)?)?
+                let json = content_type::json(forge.content_types, headers, body)?;
+                if values(&json) > MAX_VALUES {
+                    return Ok(Reading::Nothing(format!("the body holds more than {MAX_VALUES} values; none are read")));
+                }
+                (forge.read)(headers, &json)?
             }
             Self::Generic(generic) => generic.read(headers, body)?,
         };

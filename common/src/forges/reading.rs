@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Malformed, Reading};
+use super::{MAX_EVENTS, Malformed, Reading};
 use crate::event::{Event, Person};
 use crate::git_name::Sha;
 
@@ -74,6 +74,16 @@ pub(super) fn said(text: Option<String>) -> Option<String> {
 /// Why a repository's new name starts nothing, and what is to be done about it.
 pub(super) fn moved(former: &str, now: &str) -> Unread {
     Unread::Other(format!("{former} is {now} now; change `repository` where repositories/*.toml says {former}"))
+}
+
+/// Whether a delivery that tells of so many changes is read.
+pub(super) fn few_enough(changes: usize) -> Result<(), Unread> {
+    if changes <= MAX_EVENTS {
+        return Ok(());
+    }
+    Err(Unread::Other(format!(
+        "it tells of {changes} changes at once, of which at most {MAX_EVENTS} are read; `hookspool send` can tell of one"
+    )))
 }
 
 /// A commit's id; the zero id and an absent one are `None`.

@@ -1,4 +1,5 @@
-//! Deliveries that may go: taken over by the ledger, and old or too many. Their keys stay; see [`super::seen`].
+//! Deliveries that may go: taken over by the ledger, and old or too many. Their keys stay, see [`super::seen`]; and until
+//! when they came, so that whoever asks for a time is told whether all of it is still there.
 
 use rusqlite::{Transaction, params};
 
@@ -34,6 +35,11 @@ pub(super) fn prune(transaction: &Transaction<'_>, prunable: &Prunable, used_byt
         }
     }
     if tidied.pruned > 0 {
+        let remember = "UPDATE inbox SET newest_pruned_at = (
+            SELECT max(received_at, coalesce(newest_pruned_at, received_at)) FROM delivery WHERE seq <= ?1
+            ORDER BY received_at DESC LIMIT 1
+        ) WHERE one = 1";
+        transaction.prepare_cached(remember)?.execute(params![last])?;
         transaction.prepare_cached("DELETE FROM body WHERE seq <= ?1")?.execute(params![last])?;
         transaction.prepare_cached("DELETE FROM delivery WHERE seq <= ?1")?.execute(params![last])?;
     }

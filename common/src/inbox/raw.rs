@@ -9,11 +9,11 @@ use std::io::Read;
 use std::path::Path;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::InboxError;
-use super::sqlite::{inbox_error, record};
+use super::sqlite::{MIGRATIONS, inbox_error, record};
 use crate::clock::Instant;
 use crate::names::{DeliveryId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
@@ -26,7 +26,7 @@ pub const MAX_BODY_BYTES: usize = 25 * 1024 * 1024;
 /// Longest packed body, in bytes: what cannot be compressed becomes a little longer (zstd's own bound is a 256th).
 const MAX_PACKED_BYTES: usize = MAX_BODY_BYTES + MAX_BODY_BYTES / 128;
 
-/// Longest JSON of kept headers, in bytes: a head of 64 KiB, with every character escaped.
+/// Longest JSON of kept headers, in bytes: four times a head of 16 KiB, with every character escaped.
 const MAX_HEADERS_BYTES: usize = 6 * 64 * 1024;
 
 /// Memory that unpacking may ask for, as a power of two: 32 MiB hold the largest body whole.
@@ -84,17 +84,15 @@ pub struct RawLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extent {
-    /// Nothing was ever removed from it.
-    pub is_whole: bool,
-    /// When the first delivery came that it still has.
-    pub begins_at: Option<Instant>,
+    /// When the newest of the deliveries came that were removed; `None` while none was.
+    pub newest_pruned_at: Option<Instant>,
 }
 
 impl Extent {
     /// Whether everything is still there that came at `since` or later.
     #[must_use]
     pub fn covers(&self, since: Instant) -> bool {
-        self.is_whole || self.begins_at.is_some_and(|at| at <= since)
+        self.newest_pruned_at.is_none_or(|at| at < since)
     }
 }
 
@@ -126,19 +124,16 @@ impl SqliteRawReader {
     /// Which time it tells of.
     ///
     /// # Errors
-    /// [`InboxError`] when the file cannot be read.
+    /// [`InboxError`] when the file cannot be read, or when no receiver of this version has opened it yet.
     pub fn extent(&self) -> Result<Extent, InboxError> {
-        let read = || -> rusqlite::Result<Extent> {
-            let first = "SELECT seq, received_at FROM delivery ORDER BY seq LIMIT 1";
-            let first: Option<(i64, i64)> =
-                self.connection.query_row(first, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            // Places are given out once, from 1 on; SQLite keeps the last of them here.
-            let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'delivery'";
-            let last: i64 = self.connection.query_row(last, [], |row| row.get(0))?;
-            let begins_at = first.map(|(_, at)| Instant::from_millis(at));
-            Ok(Extent { is_whole: first.map_or(last == 0, |(seq, _)| seq == 1), begins_at })
-        };
-        read().map_err(inbox_error)
+        let version: u32 = self.connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(inbox_error)?;
+        if (version as usize) < MIGRATIONS.len() {
+            let why = "it is of an older Hookspool; restart hookspool-receiver, which brings it up to date";
+            return Err(InboxError::Failing(why.to_owned()));
+        }
+        let newest = "SELECT newest_pruned_at FROM inbox";
+        let newest: Option<i64> = self.connection.query_row(newest, [], |row| row.get(0)).map_err(inbox_error)?;
+        Ok(Extent { newest_pruned_at: newest.map(Instant::from_millis) })
     }
 
     /// Gives each delivery that `query` asks for to `each`, with its body, one at a time.

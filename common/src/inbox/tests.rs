@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::seen::{MAX_RUNS, RUN_KEYS, Seen};
 use super::*;
+use crate::clock::{Clock, SystemClock};
 
 fn key(number: usize) -> SeenKey {
     let mut key = [0; 16];
@@ -257,4 +258,51 @@ fn an_inbox_of_the_first_version_is_brought_up_with_all_that_it_holds() {
     let [first, second] = ids.map(Receipt::Duplicate);
     assert_eq!(receipts, [first, first, second, Receipt::Stored]);
     assert_eq!(places(&path), [1, 2, 3]);
+}
+
+#[test]
+fn a_log_has_its_working_length_from_the_start_and_keeps_it() {
+    let (_folder, path) = place();
+    let log = path.with_file_name(format!("{INBOX_FILE}-wal"));
+    let length = || std::fs::metadata(&log).unwrap().len();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    let at_first = length();
+    assert!(at_first >= 5 * 1024 * 1024, "{at_first}");
+    for number in 0..1000 {
+        inbox.deliver(&[entry(number)]).unwrap();
+    }
+    assert_eq!(length(), at_first);
+    // What was written for it is free again.
+    assert!(inbox.used_bytes() < 1000 * 20_000, "{}", inbox.used_bytes());
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'ballast'";
+    assert_eq!(Connection::open(&path).unwrap().query_row(tables, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+/// What the migration to the third version makes of an inbox of the second that was changed like this.
+fn newest_pruned_at(sql: &str) -> Option<i64> {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(&sqlite::MIGRATIONS[..2].concat()).unwrap();
+    old.pragma_update(None, "user_version", 2).unwrap();
+    old.execute("INSERT INTO inbox VALUES (1, ?1)", [InboxIdentity::generate().as_str()]).unwrap();
+    for at in [5, 6, 7] {
+        let delivery = "INSERT INTO delivery (id, source, received_at, answer, proposals)
+            VALUES (randomblob(16), 'github', ?1, 'accepted', '[]')";
+        old.execute(delivery, [at]).unwrap();
+    }
+    old.execute_batch(sql).unwrap();
+    drop(old);
+    SqliteInbox::open(&path).unwrap();
+    Connection::open(&path).unwrap().query_row("SELECT newest_pruned_at FROM inbox", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn of_an_inbox_of_the_second_version_no_more_is_believed_to_be_there_than_is() {
+    let now = || SystemClock.now().millis();
+    assert_eq!(newest_pruned_at(""), None);
+    assert_eq!(newest_pruned_at("DELETE FROM delivery; DELETE FROM sqlite_sequence"), None);
+    assert_eq!(newest_pruned_at("DELETE FROM delivery WHERE seq = 1"), Some(6));
+    let before = now();
+    let all_gone = newest_pruned_at("DELETE FROM delivery");
+    assert!(all_gone.is_some_and(|at| (before..=now()).contains(&at)), "{all_gone:?}");
 }

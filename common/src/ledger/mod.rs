@@ -10,6 +10,8 @@ mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
 
+use std::path::PathBuf;
+
 use crate::clock::Instant;
 use crate::config::OnNew;
 use crate::git_name::{RefName, Sha};
@@ -30,6 +32,9 @@ pub enum LedgerError {
     /// The file cannot be opened, read or written.
     #[error("the ledger fails: {0}")]
     Failing(String),
+    /// The file is to be brought up to this version's form before it can be looked into.
+    #[error("{0} is of an older Hookspool; run `hookspool-worker pass`, which brings it up to date")]
+    Older(PathBuf),
     /// A run is not in the state that a transition starts from: somebody else moved it.
     #[error("run {run} is not {expected}")]
     Unexpected {

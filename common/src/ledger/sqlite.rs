@@ -49,8 +49,7 @@ impl SqliteLedger {
         let connection = sqlite::open_to_read(path).map_err(named)?;
         let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(named)?;
         if (version as usize) < MIGRATIONS.len() {
-            let why = format!("{} is of an older Hookspool; the next pass brings it up to date", path.display());
-            return Err(LedgerError::Failing(why));
+            return Err(LedgerError::Older(path.to_owned()));
         }
         Ok(Self { connection })
     }

@@ -108,6 +108,27 @@ fn another_repository_or_another_source_runs_nothing() {
     assert_eq!(reason, "github.com/octo/other is not in the configuration of source `github`");
 }
 
+#[test]
+fn a_comment_counts_by_who_wrote_it() {
+    use crate::event::{Comment, CommentOn};
+    let comment = |association: Option<&str>, login: Option<&str>| {
+        let mut event = event(Kind::Comment, "refs/pull/7/head");
+        event.pusher.login = login.map(str::to_owned);
+        let (action, body) = ("created".to_owned(), "/deploy now\nplease".to_owned());
+        let association = association.map(str::to_owned);
+        let (author, number, url) = (event.pusher.clone(), Some(7), None);
+        event.comment = Some(Comment { action, on: CommentOn::PullRequest, number, body, author, association, url });
+        event
+    };
+    let runs = |when: &str, event: &Event| !matches(&config(when), &"github".parse().unwrap(), event).matches.is_empty();
+    let members = "{event='comment', comment='/deploy**', association=['OWNER', 'MEMBER']}";
+    assert!(runs(members, &comment(Some("MEMBER"), Some("lisa"))));
+    assert!(!runs(members, &comment(Some("NONE"), Some("lisa"))) && !runs(members, &comment(None, Some("lisa"))));
+    let lisa = "{event='comment', pusher='lisa'}";
+    assert!(runs(lisa, &comment(None, Some("lisa"))) && !runs(lisa, &comment(Some("OWNER"), Some("mallory"))));
+    assert!(!runs(lisa, &comment(Some("OWNER"), None)));
+}
+
 proptest::proptest! {
     #[test]
     fn what_matches_does_not_depend_on_how_the_repository_is_spelt(

@@ -123,3 +123,9 @@ fn what_the_worker_could_not_read_is_ignored_instead() {
     assert_eq!((ignored.answer, ignored.proposals.as_str()), (Answer::Ignored, "[]"));
     assert!(ignored.reason.unwrap().contains("3 bytes"));
 }
+
+#[test]
+fn a_reason_has_a_bound_whatever_it_is_made_of() {
+    let reason = Decision::nothing(Answer::Ignored, "ü".repeat(1024 * 1024)).reason.unwrap();
+    assert!(reason.len() < MAX_REASON_BYTES + 8 && reason.ends_with(" …"), "{}", reason.len());
+}

@@ -15,6 +15,7 @@ use super::{DEADLINE, SOURCE_PATH, secret};
 /// A delivery to the source, of which everything can be changed.
 #[derive(Debug, Clone)]
 pub struct Post {
+    path: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
 }
@@ -44,7 +45,7 @@ impl Post {
     pub fn sent(dialect: impl Into<Dialect>, sent: &Sent<'_>, secret: &Secret) -> Self {
         let headers = dialect.into().headers_of_a_delivery(sent, secret);
         let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
-        Self { headers, body: sent.body.to_vec() }
+        Self { path: SOURCE_PATH.to_owned(), headers, body: sent.body.to_vec() }
     }
 
     /// A signed push of `branch` to the configured repository; `number` makes the body another one.
@@ -98,10 +99,18 @@ impl Post {
         self
     }
 
+    /// To the source at another path.
+    #[must_use]
+    pub fn to(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
     /// The head of the request, which announces `length` bytes.
     #[must_use]
     pub fn head(&self, length: usize) -> Vec<u8> {
-        let mut bytes = format!("POST {SOURCE_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n").into_bytes();
+        let line = format!("POST {} HTTP/1.1", self.path);
+        let mut bytes = format!("{line}\r\nhost: localhost\r\ncontent-length: {length}\r\n").into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");

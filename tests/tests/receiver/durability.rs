@@ -112,17 +112,20 @@ fn idle_it_ends_at_once_and_clears_up() {
 }
 
 #[test]
-fn a_locked_inbox_is_503_and_afterwards_it_goes_on() {
+fn a_locked_inbox_is_503_and_loses_nothing_and_afterwards_it_goes_on() {
     let installation = Installation::new().unwrap();
     let receiver = installation.start().unwrap();
+    let before = receiver.post(&Post::push("master", 1)).unwrap().text("delivery");
     let other = rusqlite::Connection::open(installation.spool().join(INBOX_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let answer = receiver.post(&Post::push("master", 1)).unwrap();
+    let answer = receiver.post(&Post::push("master", 2)).unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
     assert_eq!(answer.body, r#"{"status":"unavailable"}"#);
     assert_eq!(receiver.ready().unwrap().status, 503);
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(receiver.post(&Post::push("master", 1)).unwrap().status, 202);
-    assert_eq!((receiver.ready().unwrap().status, stored(&installation).len()), (200, 1));
+    let after = receiver.post(&Post::push("master", 2)).unwrap();
+    assert_eq!((after.status, receiver.ready().unwrap().status), (202, 200));
+    let expected = [(before, "push-master-1"), (after.text("delivery"), "push-master-2")];
+    assert_eq!(stored(&installation), expected.map(|(id, provider_id)| (id, provider_id.to_owned())).into());
     assert!(installation.log().unwrap().contains("locked by another process"));
 }

@@ -1,17 +1,14 @@
 //! What GitHub really sent, and all of it under every name that GitHub has for an event.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 
 use hookspool_common::event::Kind;
+use hookspool_common::forges::Provider;
 use hookspool_common::record::Answer;
 use hookspool_common::repository_name::RepositoryName;
-use hookspool_tests::programs::workspace;
 use hookspool_tests::receiver::{Installation, Post};
+use hookspool_tests::recordings::{self, Recording};
 use serde_json::Value;
-
-use crate::skipped;
 
 /// GitHub's events (docs.github.com, "Webhook events and payloads").
 const EVENTS: [&str; 60] = [
@@ -77,31 +74,11 @@ const EVENTS: [&str; 60] = [
     "workflow_run",
 ];
 
-/// The recordings that are handed to developers beside the project, as name and bytes.
-fn recordings() -> Option<Vec<(String, Vec<u8>)>> {
-    let folder: PathBuf = workspace().parent()?.join("shared/payloads/github");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let named = |path: PathBuf| (path.file_stem().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap());
-    Some(files.into_iter().map(named).collect())
-}
-
-/// The event that a recording is of, which is not in its body.
-fn event_of(name: &str) -> &'static str {
-    match name {
-        _ if name.starts_with("HookPullRequest") => "pull_request",
-        _ if name.starts_with("HookPush") || name.starts_with("HookTag") => "push",
-        _ if name.starts_with("HookRelease") => "release",
-        _ if name.starts_with("HookDeploy") => "deployment",
-        _ => panic!("what is {name} a recording of?"),
-    }
-}
-
 /// A configuration in which everything that a recording tells of is wanted.
-fn wanting_everything(recordings: &[(String, Vec<u8>)]) -> Installation {
+fn wanting_everything(recordings: &[Recording]) -> Installation {
     let installation = Installation::new().unwrap();
     let mut names = BTreeSet::new();
-    for (_, body) in recordings {
+    for Recording { body, .. } in recordings {
         let body: Value = serde_json::from_slice(body).unwrap();
         let urls = ["clone_url", "html_url", "url"].map(|key| body["repository"][key].as_str().unwrap_or_default().to_owned());
         let web =
@@ -122,11 +99,10 @@ fn wanting_everything(recordings: &[(String, Vec<u8>)]) -> Installation {
 
 #[test]
 fn every_recorded_body_is_stored_as_what_it_is_and_no_tag_is_taken_for_a_branch() {
-    let Some(recordings) = recordings() else { return skipped("../shared/payloads/github is not there") };
+    let recordings = recordings::of(Provider::Github);
     let installation = wanting_everything(&recordings);
     let receiver = installation.start().unwrap();
-    for (name, body) in &recordings {
-        let event = event_of(name);
+    for Recording { name, event, body, .. } in &recordings {
         let answer = receiver.post(&Post::signed(event, name, body.clone())).unwrap();
         let record = installation.records().unwrap().pop().unwrap();
         assert_eq!((answer.status, record.answer), (202, Answer::Accepted), "{name}: {}", answer.body);
@@ -151,12 +127,12 @@ fn every_recorded_body_is_stored_as_what_it_is_and_no_tag_is_taken_for_a_branch(
 
 #[test]
 fn whatever_github_calls_a_signed_body_it_is_never_an_error() {
-    let Some(recordings) = recordings() else { return skipped("../shared/payloads/github is not there") };
+    let recordings = recordings::of(Provider::Github);
     let installation = wanting_everything(&recordings);
     let receiver = installation.start().unwrap();
     let mut connection = receiver.connect().unwrap();
     for event in EVENTS {
-        for (name, body) in &recordings {
+        for Recording { name, body, .. } in &recordings {
             // One byte more makes it other content, so that it is not only known to have been seen.
             let body = [body.as_slice(), " ".repeat(1 + event.len()).as_bytes(), b"\n"].concat();
             connection.send(&Post::signed(event, &format!("{event}-{name}"), body).bytes()).unwrap();

@@ -13,7 +13,7 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::unistd::Uid;
 use rusqlite::Connection;
 
-use crate::skipped;
+use crate::{noise, skipped};
 
 /// A small disk of its own, gone at the end.
 struct SmallDisk(PathBuf);
@@ -50,18 +50,6 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = umount(&self.0);
     }
-}
-
-/// Text that does not compress to much less, from a small generator (xorshift64).
-fn noise(seed: u64, bytes: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut digit = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'!' + u8::try_from((state >> 32) % 90).unwrap())
-    };
-    (0..bytes).map(|_| digit()).filter(|digit| !['"', '\\'].contains(digit)).collect()
 }
 
 fn large_push(number: u64) -> Post {

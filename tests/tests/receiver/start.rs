@@ -49,7 +49,7 @@ fn a_wrong_command_line_is_2_and_help_is_0() {
     assert_eq!(run("--confg").status.code(), Some(2));
     let help = run("--help");
     assert_eq!(help.status.code(), Some(0));
-    assert!(String::from_utf8(help.stdout).unwrap().contains("Exit codes:"));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Exit status:"));
 }
 
 #[test]

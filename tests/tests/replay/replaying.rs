@@ -22,6 +22,7 @@ fn a_replayed_delivery_is_a_new_run_that_names_it_and_whoever_asked() {
         "{}",
         out(&replayed)
     );
+    assert!(out(&replayed).ends_with(")\nstarted by hookspool-worker pass\n"), "{}", out(&replayed));
     // By our id as well. Its pass starts what it made.
     let delivery = text(&server.show(1)["delivery"]);
     assert_eq!(server.json(&["replay", &delivery, "--json"])[0]["runs"][0]["run"], 3);
@@ -156,6 +157,26 @@ fn a_time_is_replayed_only_after_a_yes() {
     assert_eq!((replayed.status.code(), err(&replayed).contains("cannot be replayed")), (Some(1), true), "{}", err(&replayed));
     server.settle();
     assert_eq!(server.runs().len(), 5);
+}
+
+#[test]
+fn more_than_a_thousand_runs_are_not_made_at_once() {
+    let (mut server, _) = server();
+    // The first is there a thousand times more.
+    server.tamper(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000)
+         INSERT INTO delivery (id, source, received_at, answer, proposals)
+             SELECT randomblob(16), source, received_at, answer, proposals FROM number, delivery WHERE seq = 1;
+         INSERT INTO body SELECT delivery.seq, headers, zstd FROM delivery, body WHERE delivery.seq > 2 AND body.seq = 1",
+    );
+    let refused = server.hookspool(&["replay", "--since", "1h", "--yes"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("more than 1000 runs at once; name a shorter time, or a --source"), "{}", err(&refused));
+    assert_eq!(server.runs().len(), 1);
+    // What runs nothing has no bound, and the help tells of it.
+    let rehearsed = server.hookspool(&["replay", "--since", "1h", "--dry-run"]);
+    assert!(out(&rehearsed).ends_with("1002 deliveries: 0 more to run, 0 not any more, 1001 unchanged\n"), "{}", out(&rehearsed));
+    assert!(out(&server.hookspool(&["replay", "--help"])).contains("At most 1000 runs at once."));
 }
 
 #[test]

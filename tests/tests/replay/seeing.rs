@@ -28,7 +28,7 @@ fn what_came_in_is_listed_with_what_became_of_it() {
     for (words, expected) in [
         (vec!["-n", "1"], vec![&ignored.id]),
         (vec!["--answer", "accepted"], vec![&pushed.id]),
-        (vec!["--answer", "ping"], vec![]),
+        (vec!["--answer", "pong"], vec![]),
         (vec!["--source", "github", "--since", "1h"], vec![&ignored.id, &pushed.id]),
         (vec!["--source", "another"], vec![]),
     ] {
@@ -37,6 +37,15 @@ fn what_came_in_is_listed_with_what_became_of_it() {
             expected
         );
     }
+    let ping = server.hookspool(&["send", "--source", "github", "--url", &server.url()]);
+    let answer: Value = serde_json::from_slice(&ping.stdout[b"200 ".len()..]).unwrap();
+    // By the word of the answer, and by that of the event.
+    for word in ["pong", "ping"] {
+        let listed = server.json(&["deliveries", "--answer", word, "--json"]);
+        let is = ["status", "delivery"].map(|key| &answer[key]);
+        assert_eq!(["answer", "delivery"].map(|key| &listed[0][key]), is, "{word}: {listed}");
+    }
+    assert_eq!(out(&server.hookspool(&["deliveries", "--answer", "pong"])).matches(" pong ").count(), 1);
     let printed = out(&server.hookspool(&["deliveries"]));
     let line = printed.lines().find(|line| line.contains(&pushed.id)).unwrap();
     assert!(["accepted", "github", "push refs/heads/master", "  1  "].iter().all(|text| line.contains(text)), "{printed}");

@@ -13,9 +13,15 @@ use nix::sys::stat::{Mode, umask};
 
 use hookspool_worker::{import, logging, pass, runner};
 
+const EXIT_STATUS: &str = "Exit status:
+  0  done
+  1  failed; the message says why
+  2  the command line is wrong
+  4  the configuration has errors";
+
 /// Runs the jobs that the receiver has accepted.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 done, 1 failed, 2 usage, 4 the configuration has errors.")]
+#[command(version, after_help = EXIT_STATUS)]
 struct Options {
     #[command(subcommand)]
     command: Command,

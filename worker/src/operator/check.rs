@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use hookspool_common::config::{Config, Problem, Recipient, Source};
+use hookspool_common::config::{Condition, Config, Problem, Recipient, Source};
 use hookspool_common::forges::{Dialect, Proving};
 use hookspool_common::names::SecretName;
 use hookspool_common::secrets::SecretStore;
@@ -87,6 +87,14 @@ fn warnings(config: &Config) -> Vec<String> {
         let ca_file = mail.ca_file.as_ref().filter(|file| !file.exists());
         warnings.extend(ca_file.map(|file| format!("[mail] ca_file {} does not exist", file.display())));
     }
+    let anybodys = config.repositories.iter().flat_map(|repository| repository.jobs.iter().map(move |job| (repository, job)));
+    let anybodys = anybodys.filter(|(_, job)| job.when.0.iter().any(Condition::is_anybodys_comment));
+    warnings.extend(anybodys.map(|(repository, job)| {
+        format!(
+            "job `{}` of {} runs for the comments of anybody who may comment; say in `when` whose count, by association or pusher",
+            job.name, repository.name
+        )
+    }));
     if config.repositories.is_empty() {
         let folder = config.directory().join("repositories");
         warnings.push(format!("there is no repository in {}, so every delivery is ignored", folder.display()));

@@ -86,7 +86,7 @@ impl Listed {
             record.id.to_string(),
             shown(record.provider_id.as_deref().unwrap_or("-")),
             record.source.to_string(),
-            record.answer.as_str().to_owned(),
+            record.answer.word().to_owned(),
             self.takeover.as_ref().map_or_else(|| "?".to_owned(), Takeover::runs_text),
             if events.is_empty() { "-".to_owned() } else { events.join(", ") },
             record.reason.as_deref().map(shown).unwrap_or_default(),
@@ -101,7 +101,7 @@ pub(super) fn json(record: &Record, takeover: Option<&Takeover>) -> Value {
         "provider_id": record.provider_id,
         "source": record.source,
         "received_at": record.received_at.to_string(),
-        "answer": record.answer,
+        "answer": record.answer.word(),
         "reason": record.reason,
         "jobs": record.proposals.iter().flat_map(|proposal| &proposal.jobs).collect::<Vec<_>>(),
     });

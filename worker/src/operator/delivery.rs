@@ -101,7 +101,7 @@ fn print(out: &mut impl Write, config: &Config, stored: &Stored, takeover: Optio
         ("forge's id", record.provider_id.clone().unwrap_or_else(|| "-".to_owned())),
         ("source", record.source.to_string()),
         ("received", record.received_at.to_string()),
-        ("answer", record.answer.as_str().to_owned()),
+        ("answer", record.answer.word().to_owned()),
     ];
     facts.extend(record.reason.clone().map(|reason| ("reason", reason)));
     if let Some(takeover) = takeover {

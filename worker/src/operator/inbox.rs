@@ -45,8 +45,8 @@ pub(super) struct Opened {
 impl Opened {
     /// What is missing of the time since then, in words.
     pub(super) fn missing(&self, since: Instant) -> Option<String> {
-        let before = self.extent.begins_at.map_or_else(|| "so far".to_owned(), |at| format!("before {}", second(at)));
-        (!self.extent.covers(since)).then(|| format!("what came {before} was removed when its time was over"))
+        let newest = self.extent.newest_pruned_at.filter(|_| !self.extent.covers(since));
+        newest.map(|at| format!("what came until {} was removed when its time was over", second(at)))
     }
 }
 
@@ -192,8 +192,7 @@ mod tests {
     use super::*;
     use crate::receiver_side::PATIENCE;
 
-    const OPENED: &str =
-        "{\"inbox\":{\"identity\":\"0123456789abcdef0123456789abcdef\",\"extent\":{\"is_whole\":true,\"begins_at\":1}}}\n";
+    const OPENED: &str = "{\"inbox\":{\"identity\":\"0123456789abcdef0123456789abcdef\",\"extent\":{\"newest_pruned_at\":1}}}\n";
 
     fn delivery(kept: &str) -> String {
         let id = hookspool_common::names::DeliveryId::generate();

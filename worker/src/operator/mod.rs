@@ -13,6 +13,7 @@ mod asked; // what a stored delivery asks for
 mod deliveries;
 mod delivery; // one of them
 mod beside; // our other programs
+mod passing; // who makes the pass after a replay
 mod replay;
 mod rehearsal; // a replay that runs nothing
 mod runs;

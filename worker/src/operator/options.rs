@@ -11,7 +11,7 @@ use hookspool_common::record::Answer;
 
 use super::inbox::READER;
 
-const EXIT_CODES: &str = "Exit status:
+const EXIT_STATUS: &str = "Exit status:
   0  it is so, or it is done
   1  it is not so, or it failed; of `replay --dry-run`, something would change
   2  the command line is wrong
@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit status:
 
 /// Turns a push into a build, a test run and a deploy on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "hookspool", version, after_help = EXIT_CODES)]
+#[command(name = "hookspool", version, after_help = EXIT_STATUS)]
 pub(super) struct Options {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -107,26 +107,29 @@ pub(super) struct Explain {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hookspool send --source github                                   a ping
-  hookspool send --repository github.com/owner/name --ref main     a push of that branch's present commit
+  hookspool send --repository github.com/owner/name --ref main     a push that makes this branch
   hookspool send --source github --event push --body push.json     this body, signed
 
+With --repository the ref is told of as just made and pushed: jobs for `branch_created` run, too.
 The delivery is signed with the source's first secret and sent to where the receiver listens.")]
 pub(super) struct Send {
     /// The [[source]] to send to; that of the repository, if one is given
     #[arg(long, value_name = "NAME", required_unless_present = "repository")]
     pub(super) source: Option<SourceName>,
-    /// A configured repository whose present commit is told of as pushed
+    /// A configured repository whose present commit is told of, on a branch that was just made and pushed: jobs for
+    /// `branch_created` run, too
     #[arg(long, value_name = "NAME", conflicts_with_all = ["event", "body"])]
     pub(super) repository: Option<String>,
-    /// The branch, or a full ref such as refs/tags/v1
+    /// The branch, or a full ref such as refs/tags/v1; the default branch otherwise
     #[arg(long = "ref", value_name = "REF", requires = "repository")]
     pub(super) reference: Option<String>,
     /// The pusher's mail address in that push
     #[arg(long, value_name = "ADDRESS", requires = "repository")]
     pub(super) pusher: Option<String>,
-    /// The event's name, as the forge says it
-    #[arg(long, value_name = "EVENT", default_value = "ping")]
-    pub(super) event: String,
+    /// The event that the --body tells of, as the forge's header names it; without both a ping is sent, which forges that
+    /// have none ignore
+    #[arg(long, value_name = "EVENT")]
+    pub(super) event: Option<String>,
     /// The path that is called, for a source whose path has a parameter
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     pub(super) path: Option<String>,
@@ -158,7 +161,7 @@ pub(super) struct Deliveries {
     /// Only what came within this time, such as 7d or 1h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) since: Option<Duration>,
-    /// Only what was answered like this: accepted, ignored or ping
+    /// Only what was answered like this: accepted, ignored or pong
     #[arg(long, value_name = "ANSWER", value_parser = parse_answer)]
     pub(super) answer: Option<Answer>,
     /// Prints the body alone, byte for byte
@@ -181,7 +184,12 @@ pub(super) struct Deliveries {
 
 A delivery is read and matched anew, under the present configuration. Its jobs become new runs.
 With --dry-run, + is a job that would run and did not, - one that did and would not, ? a delivery of which that cannot be told.
-Exit status of --dry-run: 0 nothing would change, 1 something would, or it cannot be told."
+At most 1000 runs at once.
+
+Exit status:
+  0  it runs again; with --dry-run, nothing would change
+  1  nothing ran, or a delivery is gone; with --dry-run, something would change, or it cannot be told
+  3  there is no such delivery"
 )]
 pub(super) struct Replay {
     /// Deliveries: the id that the receiver answered, or the forge's own
@@ -251,8 +259,8 @@ pub(super) fn before_now(time: Duration) -> Instant {
     SystemClock.now().plus_millis(i64::try_from(time.as_millis()).map_or(i64::MIN, i64::wrapping_neg))
 }
 
+/// A delivery that was answered `pong` is stored as the ping that it is.
 fn parse_answer(text: &str) -> Result<Answer, String> {
-    let known = Answer::ALL.map(Answer::as_str);
-    let answer = Answer::ALL.into_iter().find(|answer| answer.as_str() == text);
-    answer.ok_or_else(|| format!("the answers are: {}", known.join(", ")))
+    let answer = Answer::ALL.into_iter().find(|answer| [answer.word(), answer.as_str()].contains(&text));
+    answer.ok_or_else(|| format!("the answers are: {}", Answer::ALL.map(Answer::word).join(", ")))
 }

@@ -1,4 +1,5 @@
 //! One HTTP request, as a forge would make it; or as the web server would, where the receiver listens on a unix socket.
+//! Over TCP the receiver sees whose address this is; over the socket it has to be told, and believes it.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use hookspool_common::config::ProxyHeader;
 use hookspool_common::headers::Headers;
 
 /// How long to wait for an answer: what GitHub gives a receiver.
@@ -23,15 +25,15 @@ const MAX_HEADERS: usize = 64;
 pub(super) enum Destination {
     /// An http or https URL.
     Url(String),
-    /// A unix socket, and the path of the source there.
-    Socket { socket: PathBuf, path: String },
+    /// A unix socket, the path of the source there, and the header in which the web server names its client.
+    Socket { socket: PathBuf, path: String, proxy_header: ProxyHeader },
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => f.write_str(url),
-            Self::Socket { socket, path } => write!(f, "unix:{}:{path}", socket.display()),
+            Self::Socket { socket, path, .. } => write!(f, "unix:{}:{path}", socket.display()),
         }
     }
 }
@@ -46,10 +48,10 @@ pub(super) struct Answer {
 pub(super) fn post(to: &Destination, headers: &Headers, body: &[u8]) -> anyhow::Result<Answer> {
     match to {
         Destination::Url(url) => post_to_url(url, headers, body),
-        Destination::Socket { socket, path } => {
+        Destination::Socket { socket, path, proxy_header } => {
             let stream = UnixStream::connect(socket);
             let stream = stream.with_context(|| format!("cannot connect to {}; is the receiver running?", socket.display()))?;
-            post_to_socket(stream, path, headers, body).with_context(|| format!("cannot send to {to}"))
+            post_to_socket(stream, path, *proxy_header, headers, body).with_context(|| format!("cannot send to {to}"))
         }
     }
 }
@@ -74,10 +76,18 @@ fn post_to_url(url: &str, headers: &Headers, body: &[u8]) -> anyhow::Result<Answ
 }
 
 /// One request, after which the connection ends; so the answer's body is what comes until then (RFC 9112 section 6.3).
-fn post_to_socket(mut stream: UnixStream, path: &str, headers: &Headers, body: &[u8]) -> anyhow::Result<Answer> {
+fn post_to_socket(
+    mut stream: UnixStream,
+    path: &str,
+    proxy_header: ProxyHeader,
+    headers: &Headers,
+    body: &[u8],
+) -> anyhow::Result<Answer> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let mut head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let (client, length) = (this_machine(proxy_header), body.len());
+    let mut head =
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{client}\r\ncontent-length: {length}\r\n");
     for (name, value) in headers.iter() {
         let is_a_line = |text: &str| !text.contains(['\r', '\n', '\0']);
         ensure!(is_a_line(name) && is_a_line(value), "header {name:?} holds a line's end");
@@ -96,4 +106,12 @@ fn post_to_socket(mut stream: UnixStream, path: &str, headers: &Headers, body: &
     let httparse::Status::Complete(begin) = response.parse(&answer)? else { anyhow::bail!("the answer is cut off") };
     let status = response.code.context("the answer has no status")?;
     Ok(Answer { status, body: String::from_utf8_lossy(&answer[begin..]).into_owned() })
+}
+
+/// The header by which the web server says that this machine asks.
+const fn this_machine(header: ProxyHeader) -> &'static str {
+    match header {
+        ProxyHeader::XForwardedFor => "x-forwarded-for: 127.0.0.1",
+        ProxyHeader::Forwarded => "forwarded: for=127.0.0.1",
+    }
 }

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::asked::{Asked, summary};
 use super::delivery::{Found, find};
 use super::inbox::Stored;
+use super::passing::Passing;
 use super::view::{print_json, shown};
-use super::{Exit, beside, inbox, options, rehearsal};
+use super::{Exit, inbox, options, rehearsal};
 use crate::admission::admission;
 use crate::folders::Folders;
 
@@ -53,19 +54,23 @@ pub(super) fn replay(config: &Config, options: &options::Replay) -> anyhow::Resu
         return Ok(Exit::Failure);
     }
     let mut exit = if replay.gone.is_empty() && !replay.batch.is_empty() { Exit::Success } else { Exit::Failure };
-    let mut runs = Vec::new();
+    let (mut runs, mut started) = (Vec::new(), None);
     if let Some(inbox) = inbox.filter(|_| !replay.batch.is_empty()) {
-        runs = make_runs(config, &inbox, &replay.batch)?;
-        if let Err(error) = pass(config) {
-            eprintln!("hookspool: the runs are in the ledger, and the next pass starts them; this one failed: {error:#}");
-            exit = Exit::Failure;
+        let passing = Passing::of(config);
+        runs = make_runs(config, passing, &inbox, &replay.batch)?;
+        match passing.start(config) {
+            Ok(()) => started = Some(passing),
+            Err(error) => {
+                eprintln!("hookspool: the runs are in the ledger, and the next pass starts them; this one failed: {error:#}");
+                exit = Exit::Failure;
+            }
         }
     }
     let mut out = io::stdout().lock();
     if options.json {
         print_json(&mut out, &replay.json(&runs))?
     } else {
-        replay.print(&mut out, &runs)?
+        replay.print(&mut out, &runs, started)?
     }
     Ok(exit)
 }
@@ -100,7 +105,7 @@ impl Replay {
         }
         let admission = admission(config, Record { proposals: asked.proposals, ..stored.record });
         self.requests += admission.requests.len();
-        ensure!(self.requests <= MAX_RUNS, "that would be more than {MAX_RUNS} runs at once; name a shorter time, or a --source");
+        bound(self.requests)?;
         self.batch.push(admission);
         Ok(())
     }
@@ -123,13 +128,16 @@ impl Replay {
         Value::Array(replayed.chain(others).collect())
     }
 
-    fn print(&self, out: &mut impl Write, runs: &[Vec<Admitted>]) -> io::Result<()> {
+    fn print(&self, out: &mut impl Write, runs: &[Vec<Admitted>], started: Option<Passing>) -> io::Result<()> {
         for (admission, runs) in self.batch.iter().zip(runs) {
             for (request, admitted) in admission.requests.iter().zip(runs) {
                 let (run, job, repository) = (admitted.run, &request.job, &request.repository);
                 let event = shown(&summary(&request.event));
                 writeln!(out, "run {run}: job {job} of {repository}  ({event}, {})", admission.record.id)?;
             }
+        }
+        if let Some(passing) = started {
+            writeln!(out, "started by {}", passing.as_str())?;
         }
         for (record, reason) in &self.nothing {
             writeln!(out, "nothing to run for {}: {}", record.id, shown(reason))?;
@@ -138,8 +146,18 @@ impl Replay {
     }
 }
 
+fn bound(runs: usize) -> anyhow::Result<()> {
+    ensure!(runs <= MAX_RUNS, "that would be more than {MAX_RUNS} runs at once; name a shorter time, or a --source");
+    Ok(())
+}
+
 /// Makes the runs. What has only just come is taken over first, by a pass.
-fn make_runs(config: &Config, inbox: &InboxIdentity, batch: &[Admission]) -> anyhow::Result<Vec<Vec<Admitted>>> {
+fn make_runs(
+    config: &Config,
+    passing: Passing,
+    inbox: &InboxIdentity,
+    batch: &[Admission],
+) -> anyhow::Result<Vec<Vec<Admitted>>> {
     let by = who();
     let try_it = || -> anyhow::Result<Result<Vec<Vec<Admitted>>, LedgerError>> {
         let path = Folders::new(&config.paths).ledger();
@@ -153,7 +171,7 @@ fn make_runs(config: &Config, inbox: &InboxIdentity, batch: &[Admission]) -> any
             done => return Ok(done?),
         }
     }
-    pass(config).context("cannot take over what has only just come")?;
+    passing.make(config).context("cannot take over what has only just come")?;
     Ok(try_it()??)
 }
 
@@ -164,7 +182,13 @@ fn who() -> String {
     by_sudo.unwrap_or_else(own)
 }
 
-fn pass(config: &Config) -> anyhow::Result<()> {
-    Folders::new(&config.paths).make()?;
-    beside::run_pass(&config.file, &config.paths.logs.join("worker.log"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_runs_are_made_at_once_and_not_one_more() {
+        assert!(bound(1000).is_ok());
+        assert!(bound(1001).is_err_and(|error| error.to_string().contains("more than 1000 runs at once")));
+    }
 }

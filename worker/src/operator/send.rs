@@ -1,5 +1,6 @@
 //! `hookspool send`: a signed test delivery, to see that everything between here and the mail works.
 
+mod ping; // what a forge sends when somebody only tries
 pub(super) mod push; // a push, and which forge tells it how
 pub(super) mod github;
 mod gitea; // and Forgejo
@@ -18,12 +19,12 @@ use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::names::SourceName;
 use hookspool_common::repository_name::RepositoryName;
 use hookspool_common::secrets::SecretStore;
-use serde_json::json;
 
 use super::explain::read_body;
 use super::post::{Destination, post};
 use super::{Exit, options};
 use crate::git;
+use ping::ping;
 use push::{PushedCommit, PushedRef, delivery_of, tells_of_pushes};
 
 pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<Exit> {
@@ -83,17 +84,17 @@ fn what(
         })?;
         return Ok((event.to_owned(), body));
     }
-    let body = match &options.body {
-        Some(file) => read_body(file)?,
-        None if matches!(dialect, Dialect::Generic(_)) => Vec::new(),
-        // With its time, because the same content twice would be one delivery.
-        None if options.event == "ping" => {
-            let zen = "Hookspool asks whether anybody listens.";
-            json!({ "zen": zen, "hook_id": 1, "sent_at": SystemClock.now().to_string() }).to_string().into_bytes()
+    match (dialect, options.event.as_deref(), &options.body) {
+        (Dialect::Forge(provider), None, None) => Ok(ping(*provider)),
+        (Dialect::Generic(_), None, None) => Ok((String::new(), Vec::new())),
+        (Dialect::Generic(_) | Dialect::Forge(Provider::PactBroker), None, Some(file)) => Ok((String::new(), read_body(file)?)),
+        (Dialect::Generic(_) | Dialect::Forge(Provider::PactBroker), Some(event), _) => {
+            bail!("whoever sends to a {} source names the event in the body; leave --event {event} out", dialect.name())
         }
-        None => bail!("an event `{}` needs a --body", options.event),
-    };
-    Ok((options.event.clone(), body))
+        (Dialect::Forge(_), Some(event), Some(file)) => Ok((event.to_owned(), read_body(file)?)),
+        (Dialect::Forge(_), Some(event), None) => bail!("an event `{event}` needs a --body; without --event a ping is sent"),
+        (Dialect::Forge(_), None, Some(_)) => bail!("name the --event that this --body tells of"),
+    }
 }
 
 /// A push that tells of what is on the ref now, so that it is there when the run looks.
@@ -148,7 +149,10 @@ fn local(config: &Config, source: &Source, path: String) -> anyhow::Result<Desti
     let known = listen.iter().find_map(|listen| match listen {
         Listen::Tcp(address) if address.port() != 0 => Some(Destination::Url(format!("http://{address}{path}"))),
         Listen::Tcp(_) => None,
-        Listen::Unix(socket) => Some(Destination::Socket { socket: socket.clone(), path: path.clone() }),
+        Listen::Unix(socket) => {
+            let (socket, path, proxy_header) = (socket.clone(), path.clone(), config.receiver.proxy_header);
+            Some(Destination::Socket { socket, path, proxy_header })
+        }
     });
     let places = || listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     known.with_context(|| {

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use hookspool_common::config::Config;
 use hookspool_common::ledger::{Ledger, SqliteLedger};
+use nix::unistd::{AccessFlags, access};
 
 use crate::folders::Folders;
 
@@ -13,6 +14,7 @@ pub(super) fn ledger(config: &Config) -> anyhow::Result<Option<Box<dyn Ledger>>>
     if !exists {
         return Ok(None);
     }
-    let ledger = SqliteLedger::open_to_read(&path).context("cannot read the ledger; it belongs to whoever runs the worker")?;
+    access(&path, AccessFlags::R_OK).context("cannot read the ledger; it belongs to whoever runs the worker")?;
+    let ledger = SqliteLedger::open_to_read(&path).context("cannot read the ledger")?;
     Ok(Some(Box::new(ledger)))
 }

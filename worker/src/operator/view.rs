@@ -48,7 +48,7 @@ pub(super) fn delivery_json(delivery: &KnownDelivery) -> Value {
         "source": delivery.source,
         "received_at": delivery.received_at.to_string(),
         "imported_at": delivery.imported_at.to_string(),
-        "answer": delivery.answer,
+        "answer": delivery.answer.word(),
         "reason": delivery.reason,
     })
 }

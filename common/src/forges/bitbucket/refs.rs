@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::{Actor, Repository, person, repository_name};
 use crate::event::{Commit, Event, Kind, Person};
-use crate::forges::reading::{Unread, author, commit_id, owned, shape};
+use crate::forges::reading::{Unread, author, commit_id, few_enough, owned, shape};
 use crate::git_name::RefName;
 use crate::repository_name::RepositoryName;
 
@@ -69,6 +69,7 @@ pub(super) struct Push<'a> {
 pub(super) fn push(push: Push<'_>) -> Result<Vec<Event>, Unread> {
     let repository = repository_name(&push.repository)?;
     let pusher = person(push.actor.as_ref());
+    few_enough(push.push.changes.len())?;
     push.push.changes.iter().filter_map(|change| read_change(change, &repository, &pusher).transpose()).collect()
 }
 

@@ -14,6 +14,39 @@ fn told(event: &str, mut body: Value) -> Value {
     conformance::told(Provider::Bitbucket, event, &body)
 }
 
+#[test]
+fn every_ref_of_a_push_was_made_moved_or_closed_and_only_what_is_closed_has_no_commit() {
+    let old = "a51241ae1f00cbe728930db48e890b18fd527f99";
+    let tip = |kind: &str, hash: &str| json!({ "type": kind, "name": "x", "target": { "hash": hash } });
+    let change = |new: Value, old: Value| {
+        let (created, closed) = (old.is_null(), new.is_null());
+        json!({ "new": new, "old": old, "created": created, "closed": closed, "forced": false, "truncated": false, "commits": [] })
+    };
+    let of = |kind: &str| {
+        [
+            change(tip(kind, SHA), Value::Null),
+            change(tip(kind, SHA), tip(kind, old)),
+            change(Value::Null, tip(kind, old)),
+            // A bookmark is neither branch nor tag.
+            change(tip("bookmark", SHA), Value::Null),
+        ]
+    };
+    for (tip, moved, deleted, reference) in [
+        ("branch", "push", "branch_deleted", "refs/heads/x"),
+        ("tag", "tag", "tag_deleted", "refs/tags/x"),
+        ("annotated_tag", "tag", "tag_deleted", "refs/tags/x"),
+    ] {
+        let events = told("repo:push", json!({ "push": { "changes": of(tip) } }));
+        let facts = |event: &Value| ["kind", "ref", "sha", "before", "created"].map(|key| event[key].clone());
+        let expected = [
+            [json!(moved), json!(reference), json!(SHA), Value::Null, json!(true)],
+            [json!(moved), json!(reference), json!(SHA), json!(old), json!(false)],
+            [json!(deleted), json!(reference), Value::Null, json!(old), json!(false)],
+        ];
+        assert_eq!(events.as_array().unwrap().iter().map(facts).collect::<Vec<_>>(), expected);
+    }
+}
+
 fn request(source: &str) -> Value {
     let end = |repository: &str, branch: &str| json!({ "branch": { "name": branch }, "commit": { "hash": "d3022fc0ca3d" }, "repository": { "full_name": repository } });
     json!({ "id": 7, "source": end(source, "fix"), "destination": end("octo/shop", "main") })

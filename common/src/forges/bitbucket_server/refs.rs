@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::{Actor, Repository, person, repository_name};
 use crate::event::{Event, Kind};
-use crate::forges::reading::{Unread, commit_id, shape};
+use crate::forges::reading::{Unread, commit_id, few_enough, shape};
 use crate::git_name::RefName;
 
 #[derive(Deserialize)]
@@ -70,5 +70,6 @@ pub(super) fn refs_changed(push: Push<'_>, name: &str) -> Result<Vec<Event>, Unr
         event.pusher = pusher.clone();
         Ok(Some(event))
     };
+    few_enough(push.changes.len())?;
     push.changes.iter().filter_map(|change| read(change).transpose()).collect()
 }

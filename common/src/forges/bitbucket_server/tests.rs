@@ -32,6 +32,24 @@ fn request(action: &str, source: u64) -> Value {
 }
 
 #[test]
+fn every_ref_of_a_push_was_made_moved_or_deleted_and_only_a_deletion_has_no_commit() {
+    let (zeros, old) = ("0".repeat(40), "197a3e0d2f9a2b3ed1c4fe5923d5dd701bee9fdd");
+    let change =
+        |id: &str, kind: &str, from: &str, to: &str| json!({ "refId": id, "fromHash": from, "toHash": to, "type": kind });
+    for (id, moved, deleted) in [("refs/heads/x", "push", "branch_deleted"), ("refs/tags/x", "tag", "tag_deleted")] {
+        let changes = [change(id, "ADD", &zeros, SHA), change(id, "UPDATE", old, SHA), change(id, "DELETE", old, &zeros)];
+        let events = told("repo:refs_changed", &json!({ "actor": admin(), "repository": repository(84), "changes": changes }));
+        let facts = |event: &Value| ["kind", "ref", "sha", "before", "created"].map(|key| event[key].clone());
+        let expected = [
+            [json!(moved), json!(id), json!(SHA), Value::Null, json!(true)],
+            [json!(moved), json!(id), json!(SHA), json!(old), json!(false)],
+            [json!(deleted), json!(id), Value::Null, json!(old), json!(false)],
+        ];
+        assert_eq!(events.as_array().unwrap().iter().map(facts).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn a_comment_on_a_request_is_at_the_requests_own_ref() {
     assert_eq!(
         told("pr:comment:added", &request("pr:comment:added", 85)),

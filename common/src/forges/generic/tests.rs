@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
+use std::time::Duration;
+
 use super::*;
+use crate::event::Kind;
 use crate::forges::{Dialect, PATH_HEADER};
+use crate::signature::Algorithm;
 
 const NOW: Instant = Instant::from_millis(1_800_000_000_000);
 const BODY: &[u8] = br#"{"action":"published"}"#;
@@ -146,9 +150,19 @@ fn a_push_is_a_push_a_tag_or_a_deletion() {
     let zeros = "0".repeat(40);
     assert_eq!(told("refs/heads/x", &zeros).kind, Kind::BranchDeleted);
     assert_eq!((told("refs/tags/v1", &zeros).kind, told("refs/tags/v1", &zeros).sha), (Kind::TagDeleted, None));
-    // What is not of its form is absent.
-    let odd = told("refs/heads/../x", "not a commit");
-    assert_eq!((odd.reference, odd.sha), (None, None));
+}
+
+#[test]
+fn a_ref_or_commit_that_is_there_and_not_of_its_form_starts_nothing() {
+    let picked = vec![("repository", constant("github.com/octo/shop")), ("ref", at("/ref", "")), ("sha", at("/sha", ""))];
+    let facts = Facts { event: Kind::Deployment, each: None, picked };
+    let reason = |body: Value| match read(facts.clone(), &Headers::new(), &body) {
+        Reading::Nothing(reason) => reason,
+        Reading::Events(events) => panic!("{events:?}"),
+    };
+    assert!(reason(json!({ "ref": "main" })).contains("\"main\" is not a git ref name"));
+    assert!(reason(json!({ "sha": "366701f" })).contains("\"366701f\" is not a commit id"));
+    assert!(matches!(read(facts.clone(), &Headers::new(), &json!({ "ref": "", "sha": null })), Reading::Events(_)));
 }
 
 #[test]

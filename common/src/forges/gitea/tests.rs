@@ -43,6 +43,39 @@ fn request(head: &str) -> Value {
 }
 
 #[test]
+fn a_push_makes_moves_or_deletes_and_only_a_deletion_has_no_commit() {
+    let (zeros, before) = ("0".repeat(40), "2293ada6b400935a1378653304eaf6221e0fdb8f");
+    let pushed = |reference: &str, before: &str, after: &str| {
+        let subject = json!({ "ref": reference, "before": before, "after": after, "commits": [], "pusher": { "login": "octo" } });
+        let event = &told("push", &about_shop("", subject))[0];
+        assert_eq!((&event["ref"], &event["pusher"]["login"]), (&json!(reference), &json!("octo")));
+        (event["kind"].clone(), event["sha"].clone(), event["before"].clone(), event["created"].clone())
+    };
+    for (reference, moved, deleted) in [("refs/heads/x", "push", "branch_deleted"), ("refs/tags/v1", "tag", "tag_deleted")] {
+        assert_eq!(pushed(reference, &zeros, SHA), (json!(moved), json!(SHA), Value::Null, json!(true)));
+        assert_eq!(pushed(reference, before, SHA), (json!(moved), json!(SHA), json!(before), json!(false)));
+        assert_eq!(pushed(reference, before, &zeros), (json!(deleted), Value::Null, json!(before), json!(false)));
+    }
+}
+
+#[test]
+fn create_and_delete_tell_of_a_branch_or_a_tag_under_its_short_or_its_full_name() {
+    for (event, kinds) in [("create", ["branch_created", "tag"]), ("delete", ["branch_deleted", "tag_deleted"])] {
+        for (ref_type, folder, kind) in [("branch", "refs/heads/", kinds[0]), ("tag", "refs/tags/", kinds[1])] {
+            for name in ["feature/x".to_owned(), format!("{folder}feature/x")] {
+                // Gitea says no commit of what is gone; a version that did would not be believed.
+                let subject = json!({ "ref": name, "ref_type": ref_type, "sha": SHA, "pusher_type": "user" });
+                let event = &told(event, &about_shop("", subject))[0];
+                assert_eq!((&event["kind"], &event["ref"]), (&json!(kind), &json!(format!("{folder}feature/x"))));
+                assert_eq!(event["sha"].is_string(), !kind.ends_with("_deleted"), "{event}");
+            }
+        }
+    }
+    let why = "a \"wiki\" that is made or deleted starts nothing";
+    assert_eq!(told("delete", &about_shop("", json!({ "ref": "x", "ref_type": "wiki" }))), why);
+}
+
+#[test]
 fn a_release_is_at_its_tag_unless_it_is_a_draft() {
     let release = |draft: bool| {
         let release = json!({

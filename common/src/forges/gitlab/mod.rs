@@ -54,7 +54,10 @@ fn verify(headers: &Headers, body: &[u8], secrets: &[Secret], now: Instant) -> R
         return standard_webhooks::verify(headers, body, &keys, now, TOLERANCE);
     }
     let token = headers.one(TOKEN_HEADER).ok().flatten().ok_or(SignatureError)?;
-    signature::verify_token(token.as_bytes(), body, &tokens)
+    let proof = signature::verify_token(token.as_bytes(), body, &tokens)?;
+    // A push back and forth has the same body twice, and no signature makes the body worth more than the forge's own id.
+    let has_id = FORGE.id_headers.iter().any(|name| headers.has(name));
+    Ok(if has_id { Proof(None) } else { proof })
 }
 
 fn headers_of_a_delivery(sent: &Sent<'_>, secret: &Secret) -> Headers {

@@ -32,6 +32,38 @@ fn note(key: &str, on: Value) -> Value {
     body
 }
 
+#[test]
+fn what_was_pushed_was_made_moved_or_deleted_and_only_a_deletion_has_no_commit() {
+    let zeros = "0".repeat(40);
+    let pushed = |event: &str, reference: &str, before: &str, after: &str| {
+        let checkout = if after == zeros { Value::Null } else { json!(after) };
+        let body = json!({
+            "ref": reference, "before": before, "after": after, "checkout_sha": checkout, "user_username": "root",
+            "project": project(), "commits": [], "total_commits_count": 0,
+        });
+        let events = told(event, &body);
+        assert_eq!(told("System Hook", &with_name(&body, event)), events);
+        let [event] = events.as_array().unwrap().as_slice() else { panic!("{events}") };
+        assert_eq!((&event["repository"], &event["ref"]), (&json!("gitlab.example.com/group/sub/shop"), &json!(reference)));
+        (event["kind"].clone(), event["sha"].clone(), event["before"].clone(), event["created"].clone())
+    };
+    let told = |kind: &str, sha: Value, before: Value, created: bool| (json!(kind), sha, before, json!(created));
+    let cases =
+        [("Push Hook", "refs/heads/x", "push", "branch_deleted"), ("Tag Push Hook", "refs/tags/v1", "tag", "tag_deleted")];
+    for (event, reference, moved, deleted) in cases {
+        assert_eq!(pushed(event, reference, &zeros, SHA), told(moved, json!(SHA), Value::Null, true));
+        assert_eq!(pushed(event, reference, OTHER_SHA, SHA), told(moved, json!(SHA), json!(OTHER_SHA), false));
+        assert_eq!(pushed(event, reference, OTHER_SHA, &zeros), told(deleted, Value::Null, json!(OTHER_SHA), false));
+    }
+}
+
+/// The same as a system hook tells it: the name is in the body.
+fn with_name(body: &Value, event: &str) -> Value {
+    let mut body = body.clone();
+    body["event_name"] = if event == "Push Hook" { json!("push") } else { json!("tag_push") };
+    body
+}
+
 /// The merge request 7 of the project, from the project with this number.
 fn request(source: u64) -> Value {
     json!({

@@ -1,7 +1,7 @@
 //! What is read of an inbox that a receiver wrote, and of one that somebody else did.
 
 use super::*;
-use crate::inbox::{Entry, Inbox, SqliteInbox};
+use crate::inbox::{Entry, Inbox, Prunable, SqliteInbox};
 
 fn entry(number: u8, answer: Answer, body: Vec<u8>) -> Entry {
     Entry {
@@ -69,24 +69,43 @@ fn a_query_asks_by_id_of_ours_or_the_forges_by_time_by_source_and_by_answer() {
     assert_eq!(places(&path, &Query { answer: Some(Answer::Ping), ..all }), [4]);
 }
 
-#[test]
-fn an_inbox_knows_from_when_on_it_tells_of_everything() {
-    let extent = |sql: &str| {
-        let (_folder, path, _) = inbox();
-        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-        SqliteRawReader::open(&path).unwrap().extent().unwrap()
-    };
-    let at = |millis| Some(Instant::from_millis(millis));
-    assert_eq!(extent(""), Extent { is_whole: true, begins_at: at(1) });
-    assert!(extent("").covers(Instant::from_millis(0)));
-    let pruned = extent("DELETE FROM delivery WHERE seq <= 2");
-    assert_eq!(pruned, Extent { is_whole: false, begins_at: at(3) });
-    assert!(pruned.covers(Instant::from_millis(3)) && !pruned.covers(Instant::from_millis(2)));
-    assert_eq!(extent("DELETE FROM delivery"), Extent { is_whole: false, begins_at: None });
+/// What an inbox of deliveries that came at these times tells of once `count` of them were pruned.
+fn extent_without(count: i64, times: &[i64]) -> Extent {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
-    SqliteInbox::open(&path).unwrap();
-    assert_eq!(SqliteRawReader::open(&path).unwrap().extent().unwrap(), Extent { is_whole: true, begins_at: None });
+    let at =
+        |(number, time): (u8, &i64)| Entry { received_at: Instant::from_millis(*time), ..entry(number, Answer::Ping, vec![]) };
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    inbox.deliver(&(1..).zip(times).map(at).collect::<Vec<_>>()).unwrap();
+    // Twice, since what is remembered must not go back.
+    for taken_over in [count - 1, count] {
+        inbox.tidy(&Prunable { taken_over, received_before: Instant::from_millis(i64::MAX), above_bytes: 0 }).unwrap();
+    }
+    assert_eq!(places(&path, &Query::default()).len(), times.len() - count as usize);
+    SqliteRawReader::open(&path).unwrap().extent().unwrap()
+}
+
+#[test]
+fn an_inbox_covers_a_time_unless_something_that_came_then_was_pruned() {
+    let covers = |extent: &Extent, since: i64| extent.covers(Instant::from_millis(since));
+    let whole = extent_without(0, &[1, 2]);
+    assert!(whole == Extent { newest_pruned_at: None } && covers(&whole, 0));
+    // Quiet for long after what went; and with nothing left at all.
+    for times in [&[1, 40, 970][..], &[1, 40]] {
+        let pruned = extent_without(2, times);
+        assert_eq!(pruned, Extent { newest_pruned_at: Some(Instant::from_millis(40)) });
+        assert!(covers(&pruned, 41) && covers(&pruned, 930) && !covers(&pruned, 40) && !covers(&pruned, 0));
+    }
+    // The clock went back between the two that went.
+    assert!(!covers(&extent_without(2, &[40, 1, 970]), 40));
+}
+
+#[test]
+fn an_inbox_that_no_receiver_of_this_version_opened_is_refused_with_the_remedy() {
+    let (_folder, path, _) = inbox();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let refused = SqliteRawReader::open(&path).unwrap().extent().unwrap_err().to_string();
+    assert!(refused.contains("restart hookspool-receiver"), "{refused}");
 }
 
 /// What is left of the first delivery after this was done to the inbox.
