@@ -70,6 +70,8 @@ impl fmt::Display for InboxIdentity {
 pub struct Preface {
     /// The inbox that the records come from.
     pub inbox: InboxIdentity,
+    /// The place in it after which they begin.
+    pub after: i64,
 }
 
 /// What the receiver answered.

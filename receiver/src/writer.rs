@@ -163,6 +163,8 @@ struct Desk {
 
 impl Desk {
     fn work(mut self, mut waiting: mpsc::Receiver<Order>) {
+        // An inbox that was restored from a backup takes a new identity before it takes a delivery.
+        self.tidy();
         let mut orders = Vec::with_capacity(MAX_BATCH);
         while waiting.blocking_recv_many(&mut orders, MAX_BATCH) > 0 {
             let (mut entries, mut receipts, mut checks) = (Vec::with_capacity(orders.len()), Vec::new(), Vec::new());
@@ -255,6 +257,14 @@ impl Desk {
             tracing::warn!(%error, "the inbox cannot be tidied; it is tried again");
             Tidied::default()
         });
+        if tidied.is_renewed {
+            tracing::warn!(
+                spool = %self.bounds.spool.display(),
+                "the inbox is older than what the worker has taken over from it, as after its restoration from a backup; it \
+                 goes on as a new one, and the worker looks through all of it: what ran before does not run again"
+            );
+            wake(&self.bounds.spool);
+        }
         if tidied.pruned > 0 {
             tracing::debug!(deliveries = tidied.pruned, used_bytes = self.inbox.used_bytes(), "pruned");
         }

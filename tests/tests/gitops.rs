@@ -7,7 +7,7 @@ use hookspool_common::signature::{hex, hmac_sha256};
 use hookspool_tests::curl::{self, curl, post};
 use hookspool_tests::example;
 use hookspool_tests::receiver::{Answer, secret};
-use hookspool_tests::server::{Delivery, Server, Setup, wait_for};
+use hookspool_tests::server::{Delivery, Server, Setup, text, wait_for};
 
 /// What deploys takes its turn, and none takes the place of another.
 const DEPLOY: &str = "[[job]]\nname = \"deploy\"\nwhen = { event = \"service\" }\n\
@@ -135,4 +135,34 @@ fn a_github_app_posts_to_the_path_that_it_knows() {
     assert_eq!(said(&post(&server.url_of("/api/v1/github_event"), &headers, &body)), is(202, "accepted"));
     server.settle();
     assert_eq!(server.written("built").unwrap(), sha);
+}
+
+#[test]
+fn check_warns_where_a_delivery_could_be_posted_again() {
+    let redeploy = example::source("redeploy");
+    let server = Server::new(REDEPLOY);
+    let warnings = |lines: &str| {
+        server.configure(Setup { jobs: REDEPLOY, sources: &[("redeploy", lines)], ..Setup::default() });
+        let warnings = server.json(&["check", "--json"])["warnings"].clone();
+        let warnings = warnings.as_array().unwrap().iter().map(text);
+        warnings.filter(|warning| warning.contains("source")).collect::<Vec<String>>()
+    };
+    let open = warnings(&redeploy);
+    assert!(open[0].starts_with("the source `redeploy` has `repeats` and no `timestamp`"), "{open:?}");
+    assert!(open[1].starts_with("the sources `github` and `redeploy` share the secret `webhook`"), "{open:?}");
+    assert_eq!(open.len(), 2, "{open:?}");
+    let timed = redeploy.replace("# timestamp = ", "timestamp = ");
+    let (standard, token) =
+        ("signature = \"standard-webhooks\"\n[source.facts]", "token = { header = \"X-Token\" }\n[source.facts]");
+    let once = redeploy.replace("repeats = true", "repeats = false");
+    for closed in [
+        timed,
+        redeploy.replace("[source.facts]", standard).replace("id = \"X-GitHub-Delivery\"\n", ""),
+        redeploy.replace("[source.facts]", token),
+        once,
+    ] {
+        assert_ne!(closed, redeploy);
+        let warnings = warnings(&closed);
+        assert!(matches!(&warnings[..], [one] if one.contains("share the secret")), "{closed}\n{warnings:?}");
+    }
 }

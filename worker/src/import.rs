@@ -59,8 +59,21 @@ fn take_over(
 ) -> anyhow::Result<bool> {
     // No inbox yet, because the receiver has never run.
     let Some(preface) = read_line(&mut lines)? else { return Ok(false) };
-    let Preface { inbox } = serde_json::from_str(&preface).context("the importer's first line is none of its")?;
-    let mut last = watermark.filter(|(known, _)| *known == inbox).map_or(0, |(_, seq)| *seq);
+    let Preface { inbox, after } = serde_json::from_str(&preface).context("the importer's first line is none of its")?;
+    let known = watermark.filter(|(known, _)| *known == inbox).map_or(0, |(_, seq)| *seq);
+    ensure!(after >= known, "the importer begins after {after}, and the ledger has taken over up to {known}");
+    if after > known {
+        // Whoever is the receiver's user can say so of anything, and hide with it what they could as well not have stored.
+        ledger.skip_to(&inbox, after)?;
+        tracing::warn!(
+            deliveries = after - known,
+            from = known + 1,
+            to = after,
+            "the ledger is older than what was taken over from the inbox, as after its restoration from a backup; what it does \
+             not know is not run again: see it with `hookspool deliveries`, and run what is needed with `hookspool replay`"
+        );
+    }
+    let mut last = after;
     let mut batch: Vec<Admission> = Vec::new();
     let mut bytes = 0;
     while let Some(line) = read_line(&mut lines)? {
@@ -94,23 +107,26 @@ pub fn importer(config: &Config) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut reader = SqliteInboxReader::open(&file).with_context(|| file.display().to_string())?;
-    // A ledger that was lost must not run everything anew: then the mark says how far the lost one had come.
-    let seq = if after.is_empty() {
-        inbox::taken_over(spool, reader.identity()).with_context(|| format!("cannot read the mark in {}", spool.display()))?
-    } else {
-        inbox::place_in(&after, reader.identity())
-    };
+    // A ledger that was lost, or restored from a backup, must not run anything anew: the mark says how far the other had
+    // come. It is written after the ledger's commit, so it never runs ahead of a ledger that was not replaced.
+    let marked =
+        inbox::taken_over(spool, reader.identity()).with_context(|| format!("cannot read the mark in {}", spool.display()))?;
+    let seq = inbox::place_in(&after, reader.identity()).max(marked);
     mark(spool, reader.identity(), seq);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    writeln!(out, "{}", serde_json::to_string(&Preface { inbox: reader.identity().clone() })?)?;
-    let mut bytes = 0;
-    for record in reader.read_after(seq, MAX_RECORDS)? {
+    hand_over(&mut reader, seq, io::BufWriter::new(io::stdout().lock()))
+}
+
+/// One delivery at a time: many large ones together would be more than there is memory for.
+fn hand_over(reader: &mut impl InboxReader, mut seq: i64, mut out: impl Write) -> anyhow::Result<()> {
+    writeln!(out, "{}", serde_json::to_string(&Preface { inbox: reader.identity().clone(), after: seq })?)?;
+    let (mut records, mut bytes) = (0, 0);
+    while records < MAX_RECORDS
+        && bytes < ENOUGH_BYTES
+        && let Some(record) = reader.read_after(seq, 1)?.pop()
+    {
         let line = serde_json::to_string(&record)?;
         writeln!(out, "{line}")?;
-        bytes += line.len();
-        if bytes >= ENOUGH_BYTES {
-            break;
-        }
+        (seq, records, bytes) = (record.seq, records + 1, bytes + line.len());
     }
     out.flush().context("the pass does not listen")
 }

@@ -63,6 +63,17 @@ impl Network {
     }
 }
 
+impl Network {
+    /// A block of IPv4 addresses mapped into IPv6 is one of IPv4, as its addresses are. A block that holds more than
+    /// those stays what it is.
+    fn canonical(self) -> Self {
+        match (self.address.to_canonical(), self.prefix.checked_sub(96)) {
+            (IpAddr::V4(v4), Some(prefix)) if self.address.is_ipv6() => Self { address: IpAddr::V4(v4), prefix },
+            _ => self,
+        }
+    }
+}
+
 impl FromStr for Network {
     type Err = String;
     fn from_str(value: &str) -> Result<Self, String> {
@@ -70,7 +81,7 @@ impl FromStr for Network {
         let parsed = address.parse::<IpAddr>().ok().and_then(|address| {
             let width = bits(address).1;
             let prefix = prefix.map_or(Some(width), |prefix| prefix.parse().ok().filter(|prefix| *prefix <= width))?;
-            Some(Self { address, prefix })
+            Some(Self { address, prefix }.canonical())
         });
         parsed.ok_or_else(|| format!("{value:?} is not a network; write an address block such as \"127.0.0.0/8\" or \"::1\""))
     }
@@ -95,6 +106,9 @@ mod tests {
         assert!(holds("127.0.0.0/8", "127.9.9.9") && !holds("127.0.0.0/8", "128.0.0.1"));
         assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1") && holds("::1", "::1") && !holds("0.0.0.0/0", "::1"));
         assert!(holds("::/0", "fe80::1") && holds("10.1.2.3", "10.1.2.3") && !holds("10.1.2.3", "10.1.2.4"));
+        assert!(holds("::ffff:192.0.2.0/120", "192.0.2.7") && holds("::ffff:192.0.2.0/120", "::ffff:192.0.2.7"));
+        assert!(!holds("::ffff:192.0.2.0/120", "192.0.3.7") && holds("::ffff:192.0.2.7", "192.0.2.7"));
+        assert!(holds("::ffff:0:0/96", "10.0.0.1") && !holds("192.0.2.0/24", "192.0.3.7"));
         for bad in ["127.0.0.0/33", "::/129", "x", "1.2.3.4/", "1.2.3"] {
             assert!(bad.parse::<Network>().is_err(), "{bad:?}");
         }

@@ -59,11 +59,7 @@ pub(super) fn read_all(top: &mut Table<'_, '_>, report: &mut Report) -> (Vec<Sou
         let dialect = read_dialect(&mut table, path.as_ref(), report);
         let is_pact_broker = dialect == Some(Dialect::Forge(Provider::PactBroker));
         let repositories = if is_pact_broker { pacticipants::read(&mut table, report) } else { Pacticipants::default() };
-        if table.get("secret").is_none() {
-            table.absent("secret", "secret = \"NAME\", with the secret itself in secrets/receiver/NAME", report);
-        }
-        let secrets = table.texts("secret", report).unwrap_or_default();
-        let secrets: Vec<SecretName> = secrets.iter().filter_map(|text| table.parse_text(text, report)).collect();
+        let secrets = read_secrets(&mut table, report);
         let allow_from = read_allow_from(&mut table, report);
         table.finish(report);
         if let (Some(name), Some(dialect), Some(path)) = (name, dialect, path) {
@@ -71,6 +67,20 @@ pub(super) fn read_all(top: &mut Table<'_, '_>, report: &mut Report) -> (Vec<Sou
         }
     }
     (sources, names)
+}
+
+fn read_secrets(table: &mut Table<'_, '_>, report: &mut Report) -> Vec<SecretName> {
+    const EXAMPLE: &str = "secret = \"NAME\", with the secret itself in secrets/receiver/NAME";
+    let Some(value) = table.get("secret") else {
+        table.absent("secret", EXAMPLE, report);
+        return Vec::new();
+    };
+    let Some(texts) = table.texts_of("secret", value, report) else { return Vec::new() };
+    if texts.is_empty() {
+        let message = "`secret` is an empty list, so every delivery would be refused";
+        table.wrong(value.span(), message, Some(format!("write {EXAMPLE}")), report);
+    }
+    texts.iter().filter_map(|text| table.parse_text(text, report)).collect()
 }
 
 fn read_allow_from(table: &mut Table<'_, '_>, report: &mut Report) -> Option<Vec<Network>> {
@@ -119,8 +129,13 @@ fn read_path(table: &mut Table<'_, '_>, taken: &[SourcePath], report: &mut Repor
     let path: SourcePath = table.parse_text(&text, report)?;
     if OWN_PATHS.contains(&text.value.as_str()) {
         table.wrong(text.span, format!("the receiver itself answers {path}"), None, report);
-    } else if taken.iter().any(|other| other.clashes_with(&path)) {
-        table.wrong(text.span, format!("there are two sources with the path {path}"), None, report);
+    } else if let Some(other) = taken.iter().find(|other| other.clashes_with(&path)) {
+        let message = if *other == path {
+            format!("there are two sources with the path {path}")
+        } else {
+            format!("a request could be for this source and for the one with the path {other}")
+        };
+        table.wrong(text.span, message, None, report);
     } else {
         return Some(path);
     }

@@ -35,11 +35,7 @@ impl SourcePath {
             return path == self.before;
         }
         let value = path.strip_prefix(self.before.as_str()).and_then(|rest| rest.strip_suffix(self.after.as_str()));
-        value.is_some_and(|value| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            let begins_well = value.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-            begins_well && value.bytes().all(is_plain) && value.len() <= MAX_PARAMETER_BYTES
-        })
+        value.is_some_and(is_value)
     }
 
     /// The path with this value for its parameter.
@@ -51,8 +47,26 @@ impl SourcePath {
     /// Whether some request could be for both. A path without parameter goes before one with it, so those never clash.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {
-        self.parameter.is_some() == other.parameter.is_some() && self.before == other.before && self.after == other.after
+        if self.parameter.is_none() || other.parameter.is_none() {
+            return self.parameter == other.parameter && self.before == other.before;
+        }
+        let (own, others) = (self.to_string(), other.to_string());
+        let (own, others): (Vec<&str>, Vec<&str>) = (own.split('/').collect(), others.split('/').collect());
+        let both_fit = |(one, two): (&&str, &&str)| match (one.starts_with('{'), two.starts_with('{')) {
+            (true, true) => true,
+            (true, false) => is_value(two),
+            (false, true) => is_value(one),
+            (false, false) => one == two,
+        };
+        own.len() == others.len() && own.iter().zip(&others).all(both_fit)
     }
+}
+
+/// Whether a parameter may have this value.
+fn is_value(value: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let begins_well = value.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    begins_well && value.bytes().all(is_plain) && value.len() <= MAX_PARAMETER_BYTES
 }
 
 impl FromStr for SourcePath {
@@ -115,6 +129,26 @@ mod tests {
         }
         assert!(!service.fits(&format!("/redeploy-and-update/{}", "x".repeat(MAX_PARAMETER_BYTES + 1))));
         assert!(path("/a/{x}/b").fits("/a/1/b") && !path("/a/{x}/b").fits("/a/b") && !path("/a/{x}/b").fits("/a//b"));
+    }
+
+    #[test]
+    fn paths_clash_when_one_request_could_be_for_both() {
+        for (one, other) in
+            [("/a", "/a"), ("/a/{x}", "/a/{y}"), ("/a/{x}", "/{y}/b"), ("/a/{x}/c/d", "/a/b/{y}/d"), ("/a/b/{x}", "/a/{y}/c")]
+        {
+            assert!(path(one).clashes_with(&path(other)) && path(other).clashes_with(&path(one)), "{one} {other}");
+        }
+        // The last one's `-b` is no value of a parameter.
+        for (one, other) in [
+            ("/a", "/b"),
+            ("/a/b", "/a/{x}"),
+            ("/a/{x}", "/b/{x}"),
+            ("/a/{x}", "/a/{x}/b"),
+            ("/a/{x}/c", "/{y}/b/d"),
+            ("/a/{x}", "/{y}/-b"),
+        ] {
+            assert!(!path(one).clashes_with(&path(other)) && !path(other).clashes_with(&path(one)), "{one} {other}");
+        }
     }
 
     #[test]

@@ -11,13 +11,13 @@ const MIB: u64 = 1024 * 1024;
 /// The spool's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spool {
-    /// While the inbox uses more bytes than this, nothing new is accepted.
+    /// While deliveries use more bytes of the inbox than this, nothing new is accepted. The keys do not count.
     pub limit: u64,
     /// While the file system has fewer bytes left than this, nothing new is accepted.
     pub reserve: u64,
     /// After this time a delivery goes, once the ledger has taken it over.
     pub kept_for: Duration,
-    /// While the inbox uses more bytes than this, deliveries go, once the ledger has taken them over.
+    /// While deliveries use more bytes of the inbox than this, they go, once the ledger has taken them over.
     pub kept_bytes: u64,
 }
 

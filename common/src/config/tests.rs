@@ -175,6 +175,24 @@ fn a_source_may_name_the_networks_that_it_takes_deliveries_from() {
 }
 
 #[test]
+fn a_source_without_secret_or_beside_another_on_its_path_is_refused() {
+    let none = problems(&MAIN.replace("[\"github-webhook\"]", "[]"), &[]);
+    assert!(none.contains("/hookspool.toml:15:10: `secret` is an empty list") && none.contains("1 error"), "{none}");
+    let other = |path: &str| {
+        let second = format!("[[source]]\nname = \"other\"\nprovider = \"github\"\nsecret = \"s\"\npath = \"{path}\"\n[worker]");
+        problems(&MAIN.replace("[worker]", &second), &[])
+    };
+    assert!(other("/hooks/github").contains("two sources with the path /hooks/github"), "{}", other("/hooks/github"));
+    let facts = "[source.facts]\nevent = \"service\"\nrepository = \"github.com/octo/env\"\n";
+    let crossing = format!(
+        "{}[[source]]\nname = \"other\"\nprovider = \"generic\"\nsecret = \"s\"\npath = \"/{{group}}/web\"\n{facts}",
+        with_generic(facts)
+    );
+    let crossing = problems(&crossing, &[]);
+    assert!(crossing.contains("could be for this source and for the one with the path /deploy/{service}"), "{crossing}");
+}
+
+#[test]
 fn proxies_are_believed_in_one_header() {
     let with = |header: &str| MAIN.replace("trusted_proxies", &format!("proxy_header = \"{header}\"\ntrusted_proxies"));
     assert_eq!(load(MAIN, &[]).1.unwrap().receiver.proxy_header, ProxyHeader::XForwardedFor);

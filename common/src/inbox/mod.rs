@@ -74,6 +74,9 @@ pub struct Tidied {
     pub pruned: usize,
     /// Whether more may go at once.
     pub has_more: bool,
+    /// The inbox is an older copy of what it was, and has taken a new identity: more had been taken over from this
+    /// identity than it ever stored, so what it stores next would pass for taken over, and never be read.
+    pub is_renewed: bool,
 }
 
 /// Why the inbox took nothing. The whole batch is refused; nothing of it is on disk.
@@ -110,7 +113,8 @@ pub trait Inbox {
     /// [`InboxError`] when the file cannot be read.
     fn find_earlier(&mut self, entry: &Entry) -> Result<Option<DeliveryId>, InboxError>;
 
-    /// Does a little of what can wait: makes place, keeps the keys in order. Meant for when nobody waits for an answer.
+    /// Does a little of what can wait: makes place, keeps the keys in order, notices that it was restored from a backup.
+    /// Meant for when nobody waits for an answer.
     ///
     /// # Errors
     /// [`InboxError`] when nothing was done; another time will do.
@@ -119,7 +123,8 @@ pub trait Inbox {
     /// Whether tidying has keys to put in order; they are in memory until then.
     fn has_keys_to_tidy(&self) -> bool;
 
-    /// Bytes in use as of the last write. The file may be longer: what was freed in it is used again.
+    /// Bytes that deliveries use, as of the last write. The file is longer: the keys are in it, some 75 MiB of them in
+    /// time, and what was freed in it is used again.
     fn used_bytes(&self) -> u64;
 
     /// Which inbox this is.

@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::filter::Filter;
+use super::sqlite::PAGE_BYTES;
 use crate::delivery::SeenKey;
 use crate::names::DeliveryId;
 
@@ -23,6 +24,9 @@ pub(super) const MAX_RUNS: usize = 72;
 
 /// Places of a run, one for each first byte of a key.
 const PLACES: usize = 256;
+
+/// What a run takes on disk: its 109 entries a place fill a little less than half a page, and its filter seven.
+const RUN_BYTES: usize = (PLACES / 2 + 8) * PAGE_BYTES as usize;
 
 const KEY_BYTES: usize = size_of::<SeenKey>();
 /// A key, and the id of its delivery.
@@ -75,10 +79,20 @@ impl Seen {
 
     /// Adds the keys of a delivery.
     pub(super) fn add(&mut self, transaction: &Transaction<'_>, id: DeliveryId, keys: &[SeenKey]) -> rusqlite::Result<()> {
+        // A row without keys would never fill a run, and rows go only when a run is made.
+        if keys.is_empty() {
+            return Ok(());
+        }
         let mut insert = transaction.prepare_cached("INSERT INTO seen_lately (id, keys) VALUES (?1, ?2)")?;
         insert.execute(params![id.as_bytes(), keys.concat()])?;
         self.lately.extend(keys.iter().map(|key| (*key, id)));
         Ok(())
+    }
+
+    /// What the keys take on disk, within a few pages a run. They are not counted as what the inbox uses: nothing that
+    /// its limits lead to would make them fewer.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        (self.lately.len() * ENTRY_BYTES + self.runs.len() * RUN_BYTES) as u64
     }
 
     /// Whether the new keys are enough for a run.

@@ -124,12 +124,59 @@ fn old_deliveries_go_once_they_are_taken_over_and_are_still_known() {
     inbox.deliver(&(1..=9).map(entry).collect::<Vec<_>>()).unwrap();
     let old = Prunable { received_before: Instant::from_millis(5), ..NOTHING };
     assert_eq!(inbox.tidy(&old).unwrap(), Tidied::default());
-    assert_eq!(inbox.tidy(&Prunable { taken_over: 3, ..old }).unwrap(), Tidied { pruned: 3, has_more: false });
-    assert_eq!(inbox.tidy(&Prunable { taken_over: 8, ..old }).unwrap(), Tidied { pruned: 1, has_more: false });
+    assert_eq!(inbox.tidy(&Prunable { taken_over: 3, ..old }).unwrap(), Tidied { pruned: 3, ..Tidied::default() });
+    assert_eq!(inbox.tidy(&Prunable { taken_over: 8, ..old }).unwrap(), Tidied { pruned: 1, ..Tidied::default() });
     assert_eq!(places(&path), [5, 6, 7, 8, 9]);
     assert!(matches!(inbox.deliver(&[entry(1)]).unwrap()[..], [Receipt::Duplicate(_)]));
     let bodies: i64 = Connection::open(&path).unwrap().query_row("SELECT count(*) FROM body", [], |row| row.get(0)).unwrap();
     assert_eq!(bodies, 5);
+}
+
+#[test]
+fn a_clock_that_was_ahead_keeps_nothing_that_came_afterwards() {
+    let (_folder, path) = place();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    let came = |at: usize, number: usize| Entry { received_at: Instant::from_millis(at as i64), ..small(number) };
+    // The first is larger than what one transaction frees.
+    let ahead = Entry { body: vec![7; 9 * 1024 * 1024], ..came(1_000_000, 1) };
+    let batch: Vec<Entry> =
+        [ahead].into_iter().chain([5, 6, 1_000_000, 7, 20].into_iter().zip(2..).map(|(at, number)| came(at, number))).collect();
+    inbox.deliver(&batch).unwrap();
+    let old = Prunable { received_before: Instant::from_millis(10), ..NOTHING };
+    while inbox.tidy(&Prunable { taken_over: 4, ..old }).unwrap().has_more {}
+    assert_eq!(places(&path), [4, 5, 6]);
+    inbox.tidy(&Prunable { taken_over: 6, ..old }).unwrap();
+    assert_eq!(places(&path), [6]);
+}
+
+#[test]
+fn keys_are_not_counted_as_what_deliveries_use() {
+    let (_folder, path) = place();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    let mut other = Connection::open(&path).unwrap();
+    let transaction = other.transaction().unwrap();
+    let mut seen = Seen::load(&transaction).unwrap();
+    for number in 0..RUN_KEYS + RUN_KEYS / 4 {
+        seen.add(&transaction, DeliveryId::generate(), &small(number).seen_keys).unwrap();
+        if seen.is_full() {
+            seen.make_run(&transaction).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+    inbox.check().unwrap();
+    assert!(inbox.used_bytes() < 400_000, "{} bytes beside 2 MiB of keys", inbox.used_bytes());
+    inbox.deliver(&(0..100).map(|number| Entry { seen_keys: vec![], ..entry(number) }).collect::<Vec<_>>()).unwrap();
+    assert!(inbox.used_bytes() > 1_000_000, "{}", inbox.used_bytes());
+}
+
+#[test]
+fn a_delivery_without_keys_leaves_none() {
+    let (_folder, path) = place();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    let without = |number| Entry { seen_keys: vec![], ..small(number) };
+    assert_eq!(inbox.deliver(&[without(1), without(1), small(2)]).unwrap(), [Receipt::Stored; 3]);
+    let rows: i64 = Connection::open(&path).unwrap().query_row("SELECT count(*) FROM seen_lately", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
 }
 
 #[test]
@@ -154,7 +201,8 @@ fn too_many_deliveries_go_from_the_oldest_on_and_their_room_is_used_again() {
     assert_eq!(places(&path), (pruned as i64 + 1..=1000).collect::<Vec<_>>());
     inbox.deliver(&(1001..1400).map(entry).collect::<Vec<_>>()).unwrap();
     drop(inbox);
-    assert!(std::fs::metadata(&path).unwrap().len() <= full, "the file did not grow");
+    let keys = 2 * 1400 * 32;
+    assert!(std::fs::metadata(&path).unwrap().len() <= full + keys, "the file did not grow");
 }
 
 #[test]
@@ -166,6 +214,25 @@ fn a_place_is_never_given_twice_even_if_all_deliveries_went() {
     drop(inbox);
     SqliteInbox::open(&path).unwrap().deliver(&[small(3)]).unwrap();
     assert_eq!(places(&path), [3]);
+}
+
+#[test]
+fn an_older_copy_goes_on_under_a_new_identity_and_prunes_nothing() {
+    let (_folder, path) = place();
+    let mut inbox = SqliteInbox::open(&path).unwrap();
+    inbox.deliver(&[entry(1), entry(2)]).unwrap();
+    let first = inbox.identity().clone();
+    let taken_over = |taken_over| Prunable { taken_over, received_before: Instant::from_millis(2), ..NOTHING };
+    assert_eq!(inbox.tidy(&taken_over(3)).unwrap(), Tidied { is_renewed: true, ..Tidied::default() });
+    let second = inbox.identity().clone();
+    assert!(first != second && SqliteInboxReader::open(&path).unwrap().identity() == &second);
+    assert_eq!(places(&path), [1, 2]);
+    // Once is enough; and up to date is not older, also when the last delivery is gone.
+    assert_eq!(inbox.tidy(&taken_over(0)).unwrap(), Tidied::default());
+    assert_eq!(inbox.tidy(&taken_over(2)).unwrap(), Tidied { pruned: 1, ..Tidied::default() });
+    inbox.tidy(&Prunable { received_before: Instant::from_millis(9), ..taken_over(2) }).unwrap();
+    assert_eq!(inbox.tidy(&taken_over(2)).unwrap(), Tidied::default());
+    assert_eq!((inbox.identity(), places(&path)), (&second, vec![]));
 }
 
 #[test]

@@ -117,6 +117,12 @@ pub trait Ledger {
     /// [`LedgerError`]; then nothing was taken over.
     fn admit(&mut self, inbox: &InboxIdentity, batch: &[Admission], now: Instant) -> Result<Vec<Admitted>, LedgerError>;
 
+    /// Moves the watermark past deliveries that another ledger took over, which was lost or is newer than this one.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then it stays where it was.
+    fn skip_to(&mut self, inbox: &InboxIdentity, seq: i64) -> Result<(), LedgerError>;
+
     /// Makes new runs of deliveries that were taken over before, for the person `by`: all of them or none. What the
     /// deliveries' earlier runs were or are makes no difference, but in a lane that they share.
     ///

@@ -101,6 +101,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn skip_to(&mut self, inbox: &InboxIdentity, seq: i64) -> Result<(), LedgerError> {
+        self.write(|transaction| admission::move_watermark(transaction, inbox, seq).map_err(failing))
+    }
+
     fn replay(
         &mut self,
         inbox: &InboxIdentity,

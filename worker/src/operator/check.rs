@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use hookspool_common::config::{Condition, Config, Problem, Recipient};
+use hookspool_common::config::{Condition, Config, Problem, Recipient, Source};
+use hookspool_common::forges::{Dialect, Proving};
 use hookspool_common::names::SecretName;
 use hookspool_common::secrets::SecretStore;
 use nix::unistd::User;
@@ -50,7 +51,8 @@ fn problem_json(problem: &Problem) -> serde_json::Value {
     })
 }
 
-/// What the configuration refers to and this machine does not have. Not an error: the file may be checked elsewhere.
+/// What the configuration refers to and this machine does not have, and what it leaves open. Not an error: the file may be
+/// checked elsewhere, and what is open may be meant.
 fn warnings(config: &Config) -> Vec<String> {
     let credentials = || std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let receiver = SecretStore::of_receiver(config.directory(), credentials());
@@ -63,6 +65,7 @@ fn warnings(config: &Config) -> Vec<String> {
     let absent = |store: &SecretStore, name: &SecretName| store.read(name).err().map(|error| error.to_string());
     let mut warnings: Vec<String> = of_sources.filter_map(|name| absent(&receiver, name)).collect();
     warnings.extend(of_mail.chain(of_keys).chain(of_jobs).filter_map(|name| absent(&worker, name)));
+    warnings.extend(open_to_repetition(&config.sources));
     let of_steps = jobs().flat_map(|job| job.steps.iter().filter_map(|step| step.user.as_ref()).chain(job.user.as_ref()));
     let users = of_steps.chain([&config.worker.user, &config.receiver.user]);
     let unknown = users.filter(|name| !matches!(User::from_name(name), Ok(Some(_))));
@@ -98,5 +101,34 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     warnings.sort();
     warnings.dedup();
+    warnings
+}
+
+/// Where somebody who has seen a delivery could post it again and have it counted.
+fn open_to_repetition(sources: &[Source]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        let name = &source.name;
+        for earlier in &sources[..number] {
+            let shared = source.secrets.iter().filter(|secret| earlier.secrets.contains(secret));
+            warnings.extend(shared.map(|secret| {
+                format!(
+                    "the sources `{}` and `{name}` share the secret `{secret}`: what was sent to one could be posted to the \
+                     other; give each a secret of its own",
+                    earlier.name
+                )
+            }));
+        }
+        // Whoever has seen a token needs no repetition.
+        if let Dialect::Generic(generic) = &source.dialect
+            && generic.repeats
+            && matches!(generic.proving, Proving::Hmac { timestamp: None, .. })
+        {
+            warnings.push(format!(
+                "the source `{name}` has `repeats` and no `timestamp`: whoever has seen a delivery could post it again, at any \
+                 time; let its senders sign the time, or use \"standard-webhooks\""
+            ));
+        }
+    }
     warnings
 }
