@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::git_name::{RefName, Sha};
 use crate::repository_name::RepositoryName;
 
-pub use bounds::{MAX_COMMITS, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_TEXT_BYTES};
+pub use bounds::{
+    MAX_COMMITS, MAX_COMMITS_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_PATHS_BYTES, MAX_TEXT_BYTES,
+};
 pub use kind::Kind;
 pub use subject::{
     Check, Comment, CommentOn, Deployment, Issue, Package, Pact, Pacticipant, Pipeline, PullRequest, Release, Service, Side,
