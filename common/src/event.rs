@@ -3,7 +3,7 @@
 //! What a forge does not say is absent. Reading an event back from JSON checks every name in it again, so root may
 //! read events that an untrusted receiver wrote.
 
-mod bounds; // what an event may hold at most
+pub(crate) mod bounds; // what an event may hold at most
 mod kind;
 mod subject; // what an event is about, beside a ref
 
@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::git_name::{RefName, Sha};
 use crate::repository_name::RepositoryName;
 
-pub use bounds::{
-    MAX_COMMITS, MAX_COMMITS_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_PATHS_BYTES, MAX_TEXT_BYTES,
-};
+pub use bounds::{MAX_COMMITS, MAX_COMMITS_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_PATHS_BYTES, MAX_TEXT_BYTES};
 pub use kind::Kind;
 pub use subject::{
     Check, Comment, CommentOn, Deployment, Issue, Package, Pact, Pacticipant, Pipeline, PullRequest, Release, Service, Side,

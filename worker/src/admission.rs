@@ -1,12 +1,15 @@
 //! Root's own verdict on what the receiver proposes: only a job that root's configuration has, and that this event asks
 //! for, becomes a run.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use hookspool_common::config::{Config, Job, OnNew};
 use hookspool_common::event::Event;
 use hookspool_common::ledger::{Admission, Request};
 use hookspool_common::matching::{Match, why_not};
 use hookspool_common::names::{JobName, SourceName};
-use hookspool_common::record::Record;
+use hookspool_common::record::{Proposal, Record};
 use hookspool_common::repository_name::RepositoryName;
 
 /// Most runs that one delivery may ask for; a forge's push asks for the jobs of one repository.
@@ -15,22 +18,55 @@ pub const MAX_REQUESTS: usize = 1000;
 /// What a record asks for, with a reason beside what is refused. Refusals become visible runs.
 #[must_use]
 pub fn admission(config: &Config, record: Record) -> Admission {
-    let asked = record.proposals.iter().flat_map(|proposal| proposal.jobs.iter().map(move |job| (&proposal.event, job)));
-    let requests = asked.take(MAX_REQUESTS).map(|(event, asked)| request(config, &record.source, event, asked)).collect();
+    let mut record = record.bounded();
+    let asked: Vec<_> = std::mem::take(&mut record.proposals).into_iter().flat_map(each_once).collect();
+    let admitted = asked.iter().take(MAX_REQUESTS);
+    let mut requests: Vec<_> = admitted.map(|(event, asked)| request(config, &record.source, event, asked)).collect();
+    requests.extend(asked.get(MAX_REQUESTS).map(|(event, first)| {
+        let left_out = asked.len() - MAX_REQUESTS;
+        let why = format!("the delivery asks for {} runs; this and the {} after it were left out", asked.len(), left_out - 1);
+        refused(event, first, why)
+    }));
     Admission { record, requests }
 }
 
-fn request(config: &Config, source: &SourceName, event: &Event, asked: &Match) -> Request {
-    let verdict = verdict(config, source, event, asked);
-    let on_new = verdict.as_ref().map_or(OnNew::Queue, |job| job.lane.on_new);
-    let group = verdict.as_ref().ok().and_then(|job| job.lane.group.as_deref());
+/// A proposal's jobs, each with the event. To ask for one twice is to ask for it once.
+fn each_once(proposal: Proposal) -> Vec<(Arc<Event>, Match)> {
+    let event = Arc::new(proposal.event);
+    let mut seen = BTreeSet::new();
+    let jobs = proposal.jobs.into_iter().filter(|asked| seen.insert((asked.repository.clone(), asked.job.clone())));
+    jobs.map(|asked| (Arc::clone(&event), asked)).collect()
+}
+
+fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Match) -> Request {
+    let job = match verdict(config, source, event, asked) {
+        Ok(job) => job,
+        Err(why) => return refused(event, asked, why),
+    };
     Request {
-        lane: lane(&asked.repository, &asked.job, group, event),
+        lane: lane(&asked.repository, &asked.job, job.lane.group.as_deref(), event),
         repository: asked.repository.clone(),
         job: asked.job.clone(),
-        event: event.clone(),
-        on_new,
-        refused: verdict.err(),
+        event: Arc::clone(event),
+        on_new: job.lane.on_new,
+        refused: None,
+    }
+}
+
+/// A run that says why it must not be. The receiver can name as many jobs as it likes that nobody configured, so their
+/// rows hold no list of commits.
+fn refused(event: &Arc<Event>, asked: &Match, why: String) -> Request {
+    let event = match event.commits {
+        Some(_) => Arc::new(Event { commits: None, ..Event::clone(event) }),
+        None => Arc::clone(event),
+    };
+    Request {
+        lane: lane(&asked.repository, &asked.job, None, &event),
+        repository: asked.repository.clone(),
+        job: asked.job.clone(),
+        event,
+        on_new: OnNew::Queue,
+        refused: Some(why),
     }
 }
 
@@ -64,9 +100,9 @@ fn lane(repository: &RepositoryName, job: &JobName, group: Option<&str>, event: 
 mod tests {
     use super::*;
     use hookspool_common::clock::Instant;
-    use hookspool_common::event::{Kind, Service};
+    use hookspool_common::event::{Commit, Kind, MAX_MESSAGE_BYTES, Person, Service};
     use hookspool_common::names::DeliveryId;
-    use hookspool_common::record::{Answer, Proposal};
+    use hookspool_common::record::Answer;
 
     fn config() -> Config {
         let folder = tempfile::tempdir().unwrap();
@@ -79,13 +115,18 @@ mod tests {
         Config::load(&folder.path().join("hookspool.toml")).unwrap()
     }
 
-    fn admit(change: impl FnOnce(&mut Event, &mut Match, &mut SourceName)) -> Request {
+    fn event() -> Event {
         let mut event = Event::of(Kind::Push, "push").with_ref("refs/heads/master".parse().unwrap());
         event.repository = Some("github.com/octo/shop".parse().unwrap());
-        let mut asked = Match { repository: "github.com/octo/shop".parse().unwrap(), job: "tests".parse().unwrap() };
-        let mut source = "github".parse().unwrap();
-        change(&mut event, &mut asked, &mut source);
-        let record = Record {
+        event
+    }
+
+    fn asked(job: &str) -> Match {
+        Match { repository: "github.com/octo/shop".parse().unwrap(), job: job.parse().unwrap() }
+    }
+
+    fn record(source: SourceName, proposals: Vec<Proposal>) -> Record {
+        Record {
             seq: 1,
             id: DeliveryId::generate(),
             source,
@@ -93,9 +134,51 @@ mod tests {
             received_at: Instant::from_millis(0),
             answer: Answer::Accepted,
             reason: None,
-            proposals: vec![Proposal { event, jobs: vec![asked] }],
-        };
-        admission(&config(), record).requests.remove(0)
+            proposals,
+        }
+    }
+
+    fn admit(change: impl FnOnce(&mut Event, &mut Match, &mut SourceName)) -> Request {
+        let (mut event, mut asked, mut source) = (event(), asked("tests"), "github".parse().unwrap());
+        change(&mut event, &mut asked, &mut source);
+        admission(&config(), record(source, vec![Proposal { event, jobs: vec![asked] }])).requests.remove(0)
+    }
+
+    fn requests(proposals: Vec<Proposal>) -> Vec<Request> {
+        let admission = admission(&config(), record("github".parse().unwrap(), proposals));
+        assert!(admission.record.proposals.is_empty());
+        admission.requests
+    }
+
+    #[test]
+    fn a_forged_event_of_mebibytes_is_cut_asked_for_once_and_shared() {
+        let sha: hookspool_common::git_name::Sha = "366701fde727cb7a9e7f21eb88264f59f6f9b89c".parse().unwrap();
+        let message = "x".repeat(1024 * 1024);
+        let commit = Commit { sha, message, author: Person::default(), paths: None };
+        let event = Event { commits: Some(vec![commit]), ..event() };
+        let jobs = ["tests", "evil", "tests", "evil", "more"].map(asked).to_vec();
+        let requests = requests(vec![Proposal { event, jobs }]);
+        let jobs: Vec<_> = requests.iter().map(|request| (request.job.as_str(), request.refused.is_some())).collect();
+        assert_eq!(jobs, [("tests", false), ("evil", true), ("more", true)]);
+        assert_eq!(requests[0].event.commits.as_ref().unwrap()[0].message.len(), MAX_MESSAGE_BYTES);
+        // Whoever forges names of jobs fills no ledger with what was said of the commits.
+        assert_eq!((&requests[1].event.commits, &requests[2].event.commits), (&None, &None));
+        let event = || Proposal { event: super::tests::event(), jobs: vec![asked("tests"), asked("again")] };
+        let again = self::requests(vec![event(), event()]);
+        assert_eq!(again.len(), 4, "two events are asked for twice");
+        assert!(Arc::ptr_eq(&again[0].event, &again[1].event));
+    }
+
+    #[test]
+    fn what_a_delivery_asks_for_beyond_the_limit_is_a_run_that_says_so() {
+        let jobs = |count: usize| (0..count).map(|number| asked(&format!("job-{number}"))).collect();
+        assert_eq!(requests(vec![Proposal { event: event(), jobs: jobs(MAX_REQUESTS) }]).len(), MAX_REQUESTS);
+        let requests = requests(vec![Proposal { event: event(), jobs: jobs(MAX_REQUESTS + 235) }]);
+        assert_eq!(requests.len(), MAX_REQUESTS + 1);
+        let last = requests.last().unwrap();
+        assert_eq!(last.job.as_str(), "job-1000");
+        let wanted = "the delivery asks for 1235 runs; this and the 234 after it were left out";
+        assert_eq!(last.refused.as_deref(), Some(wanted));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const MAX_LABELS: usize = 1000;
 pub const MAX_TEXT_BYTES: usize = 1024;
 
 /// Cuts `text` to at most `limit` bytes, at a character's end.
-fn truncate(text: &mut String, limit: usize) {
+pub(crate) fn truncate(text: &mut String, limit: usize) {
     if text.len() > limit {
         text.truncate(text.floor_char_boundary(limit));
     }

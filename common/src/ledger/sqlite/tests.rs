@@ -1,5 +1,7 @@
 //! The ledger's promises, each beside runs that must not move.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::config::OnNew;
 use crate::event::{Event, Kind};
@@ -41,7 +43,8 @@ fn created(mut event: Event) -> Event {
 
 fn request(job: &str, event: Event, on_new: OnNew) -> Request {
     let lane = format!("{job} {}", event.reference.as_ref().unwrap());
-    Request { repository: event.repository.clone().unwrap(), job: job.parse().unwrap(), event, lane, on_new, refused: None }
+    let (repository, job) = (event.repository.clone().unwrap(), job.parse().unwrap());
+    Request { repository, job, event: Arc::new(event), lane, on_new, refused: None }
 }
 
 impl Fixture {
