@@ -252,11 +252,38 @@ impl Event {
         named.or_else(|| number.map(|number| format!("#{number}")))
     }
 
-    /// Whether branch and tag are what the ref says: root asks this of an event that the receiver wrote.
+    /// Whether its parts agree: root asks this of an event that the receiver wrote.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
+        self.contradiction().is_none()
+    }
+
+    /// Which of its parts do not agree: branch and tag with the ref, the ref or subject with the kind.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<String> {
         let reference = self.reference.as_ref();
-        self.branch.as_deref() == reference.and_then(RefName::branch) && self.tag.as_deref() == reference.and_then(RefName::tag)
+        let (branch, tag) = (reference.and_then(RefName::branch), reference.and_then(RefName::tag));
+        if self.branch.as_deref() != branch || self.tag.as_deref() != tag {
+            return Some("the event's branch or tag is not that of its ref".to_owned());
+        }
+        let kind = self.kind.as_str();
+        let has_its_subject = match self.kind {
+            Kind::PullRequest => self.pull_request.is_some(),
+            Kind::Comment => self.comment.is_some(),
+            _ => true,
+        };
+        if !has_its_subject {
+            return Some(format!("the event is a `{kind}`, and does not say which"));
+        }
+        let is_on_request = self.comment.as_ref().is_some_and(|comment| comment.on == CommentOn::PullRequest);
+        let can_be_there = match self.kind {
+            Kind::Push | Kind::BranchCreated | Kind::BranchDeleted => branch.is_some(),
+            Kind::Tag | Kind::TagDeleted | Kind::Release => tag.is_some(),
+            Kind::PullRequest => tag.is_none(),
+            Kind::Comment => is_on_request && tag.is_none(),
+            _ => true,
+        };
+        reference.filter(|_| !can_be_there).map(|reference| format!("a `{kind}` cannot be at {reference}"))
     }
 }
 
@@ -277,6 +304,45 @@ mod tests {
         assert!(event.is_consistent());
         event.branch = Some("master".to_owned());
         assert!(!event.is_consistent());
+    }
+
+    #[test]
+    fn an_event_whose_ref_or_subject_is_not_one_of_its_kind_is_inconsistent() {
+        let at = |kind, reference: &str| Event::of(kind, "x").with_ref(reference.parse().unwrap());
+        let (branch, tag, of_request) = ("refs/heads/dev", "refs/tags/v1", "refs/pull/7/head");
+        for (kind, good, bad) in [
+            (Kind::Push, branch, [tag, of_request]),
+            (Kind::BranchCreated, branch, [tag, of_request]),
+            (Kind::BranchDeleted, branch, [tag, of_request]),
+            (Kind::Tag, tag, [branch, of_request]),
+            (Kind::TagDeleted, tag, [branch, of_request]),
+            (Kind::Release, tag, [branch, of_request]),
+        ] {
+            assert_eq!(at(kind, good).contradiction(), None);
+            for bad in bad {
+                assert_eq!(at(kind, bad).contradiction(), Some(format!("a `{}` cannot be at {bad}", kind.as_str())));
+            }
+        }
+        let side = || Side { reference: branch.parse().unwrap(), sha: None };
+        let action = || "opened".to_owned();
+        let request =
+            PullRequest { number: 7, action: action(), head: side(), base: side(), labels: Vec::new(), from_fork: None };
+        let requested = |reference| Event { pull_request: Some(request.clone()), ..at(Kind::PullRequest, reference) };
+        assert!(requested(of_request).is_consistent() && requested(branch).is_consistent() && !requested(tag).is_consistent());
+        let comment = |on| Comment {
+            action: action(),
+            on,
+            number: None,
+            body: String::new(),
+            author: Person::default(),
+            association: None,
+            url: None,
+        };
+        let said = |on, reference| Event { comment: Some(comment(on)), ..at(Kind::Comment, reference) };
+        assert!(said(CommentOn::PullRequest, of_request).is_consistent());
+        assert!(!said(CommentOn::PullRequest, tag).is_consistent());
+        assert!(!said(CommentOn::Commit, branch).is_consistent() && !said(CommentOn::Issue, of_request).is_consistent());
+        assert!(!Event::of(Kind::PullRequest, "x").is_consistent() && !Event::of(Kind::Comment, "x").is_consistent());
     }
 
     #[test]

@@ -72,18 +72,40 @@ fn refused(event: &Arc<Event>, asked: &Match, why: String) -> Request {
 
 /// The job that is asked for, or why it must not run.
 pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event, asked: &Match) -> Result<&'c Job, String> {
-    if !event.is_consistent() {
-        return Err("the event's branch or tag is not that of its ref".to_owned());
-    }
+    possible(event)?;
     let repository = config.repository(source, &asked.repository);
     let repository =
         repository.ok_or_else(|| format!("{} is not in the configuration of source `{source}`", asked.repository))?;
     let job = repository.job(&asked.job);
     let job = job.ok_or_else(|| format!("job `{}` is not in {}", asked.job, repository.file.display()))?;
-    match why_not(repository, job, event) {
-        None => Ok(job),
-        Some(why) => Err(format!("the event does not match: {why}")),
+    if let Some(why) = why_not(repository, job, event) {
+        return Err(format!("the event does not match: {why}"));
     }
+    // Whether it is a fork's, the checkout asks the forge. Where the sender says so, no run of anybody else need wait.
+    if !job.forks && event.pull_request.as_ref().is_some_and(|request| request.from_fork == Some(true)) {
+        return Err(refusal_of_forks(job));
+    }
+    Ok(job)
+}
+
+/// Why a job does not run for a fork's request.
+pub(crate) fn refusal_of_forks(job: &Job) -> String {
+    format!("the changes come from a fork, and job `{}` does not say `forks = true`", job.name)
+}
+
+/// Whether a sender could have told of this, and a run would have a commit to be at.
+fn possible(event: &Event) -> Result<(), String> {
+    let kind = event.kind.as_str();
+    if !event.kind.is_told_by_senders() {
+        return Err(format!("no sender tells of a `{kind}`"));
+    }
+    if let Some(contradiction) = event.contradiction() {
+        return Err(contradiction);
+    }
+    if event.kind.is_about_a_commit() && event.reference.is_none() && event.sha.is_none() {
+        return Err(format!("the `{kind}` names no commit and no ref, so there is nothing to check out"));
+    }
+    Ok(())
 }
 
 /// A lane belongs to one repository: a named group there, or else each job, ref and topic by itself.
@@ -151,6 +173,28 @@ mod tests {
     }
 
     #[test]
+    fn what_no_sender_tells_of_is_refused() {
+        for kind in [Kind::Manual, Kind::Schedule, Kind::Ping] {
+            let refused = admit(|event, _, _| event.kind = kind).refused.unwrap();
+            assert_eq!(refused, format!("no sender tells of a `{}`", kind.as_str()));
+        }
+    }
+
+    #[test]
+    fn what_is_about_a_commit_that_nobody_names_does_not_run_at_another() {
+        let unnamed = |kind| possible(&Event { repository: event().repository, ..Event::of(kind, "x") });
+        for kind in [Kind::Check, Kind::Pipeline, Kind::Deployment, Kind::Release, Kind::Push] {
+            let wanted = format!("the `{}` names no commit and no ref, so there is nothing to check out", kind.as_str());
+            assert_eq!(unnamed(kind), Err(wanted));
+        }
+        for kind in [Kind::Issue, Kind::Package, Kind::Pact, Kind::Service] {
+            assert_eq!(unnamed(kind), Ok(()));
+        }
+        let sha = Some("366701fde727cb7a9e7f21eb88264f59f6f9b89c".parse().unwrap());
+        assert_eq!(possible(&Event { sha, ..Event::of(Kind::Check, "status") }), Ok(()));
+    }
+
+    #[test]
     fn a_forged_event_of_mebibytes_is_cut_asked_for_once_and_shared() {
         let sha: hookspool_common::git_name::Sha = "366701fde727cb7a9e7f21eb88264f59f6f9b89c".parse().unwrap();
         let message = "x".repeat(1024 * 1024);
@@ -210,7 +254,8 @@ mod tests {
         assert!(
             reason(|event, _, _| event.repository = Some("github.com/evil/x".parse().unwrap())).contains("the repository is")
         );
-        assert!(reason(|event, _, _| event.kind = Kind::Tag).contains("the event is `tag`"));
+        assert!(reason(|event, _, _| event.kind = Kind::Check).contains("the event is `check`"));
+        assert_eq!(reason(|event, _, _| event.kind = Kind::Tag), "a `tag` cannot be at refs/heads/master");
         // The condition sees `branch`, the checkout sees `ref`: they must not differ.
         assert!(reason(|event, _, _| event.reference = Some("refs/heads/evil".parse().unwrap())).contains("not that of its ref"));
     }

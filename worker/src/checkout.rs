@@ -15,6 +15,7 @@ use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::ledger::{ProcessResult, Run};
 use hookspool_common::masking::Masks;
 
+use crate::admission::refusal_of_forks;
 use crate::folders::{Folders, make_folder};
 use crate::git::{self, Remote};
 use crate::output::RunLog;
@@ -100,10 +101,7 @@ pub fn check_out(
         let target = find_target(tools, &mirror, remote, run)?;
         let from_fork = is_from_fork(&mirror, run, &target)?;
         if from_fork && !job.forks {
-            return Err(Checkout::Refused(format!(
-                "the changes come from a fork, and job `{}` does not say `forks = true`",
-                job.name
-            )));
+            return Err(Checkout::Refused(refusal_of_forks(job)));
         }
         Ok((target, from_fork))
     })();
