@@ -5,6 +5,7 @@
 
 pub(crate) mod bounds; // what an event may hold at most
 mod kind;
+mod reach; // what it may displace
 mod subject; // what an event is about, beside a ref
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::repository_name::RepositoryName;
 
 pub use bounds::{MAX_COMMITS, MAX_COMMITS_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_PATHS_BYTES, MAX_TEXT_BYTES};
 pub use kind::Kind;
+pub use reach::Reach;
 pub use subject::{
     Check, Comment, CommentOn, Deployment, Issue, Package, Pact, Pacticipant, Pipeline, PullRequest, Release, Service, Side,
 };
@@ -231,25 +233,21 @@ impl Event {
         of_check.or(of_pipeline).or(of_deployment).or(of_pact).or(of_issue)
     }
 
-    /// What an event that is not about a ref is about. Newer news of it may take the place of older news of it, and of
-    /// nothing else.
+    /// What an event that is not about a ref is about, beginning with its kind. Newer news of it may take the place of
+    /// older news of it, and of nothing else.
     #[must_use]
     pub fn topic(&self) -> Option<String> {
         if self.kind.is_about_a_ref() {
             return None;
         }
-        let of_pact = self.pact.as_ref().map(|pact| {
-            let version = pact.addressee().version.as_ref();
-            [pact.url.as_ref(), version].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
-        });
-        let of_package = self.package.as_ref().map(|package| {
-            let parts = [&package.name, &package.tag, &package.version].into_iter().flatten().map(String::as_str);
-            parts.collect::<Vec<_>>().join(":")
-        });
+        // Two names in a row would not say where one ends; in quotation marks they do.
+        let of_pact = self.pact.as_ref().map(|pact| format!("{:?}", (&pact.url, &pact.addressee().version)));
+        let of_package = self.package.as_ref().map(|package| format!("{:?}", (&package.name, &package.tag, &package.version)));
         let number = self.comment.as_ref().and_then(|comment| comment.number).or(self.issue.as_ref().map(|issue| issue.number));
         let environment = self.deployment.as_ref().and_then(|deployment| deployment.environment.clone());
         let named = of_pact.or(of_package).or_else(|| self.name().map(str::to_owned)).or(environment);
-        named.or_else(|| number.map(|number| format!("#{number}")))
+        let named = named.or_else(|| number.map(|number| format!("#{number}")));
+        Some([Some(self.kind.as_str().to_owned()), named].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 
     /// Whether its parts agree: root asks this of an event that the receiver wrote.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hookspool_common::config::{Config, Job, OnNew};
-use hookspool_common::event::Event;
+use hookspool_common::event::{Event, Kind};
 use hookspool_common::ledger::{Admission, Request};
 use hookspool_common::matching::{Match, why_not};
 use hookspool_common::names::{JobName, SourceName};
@@ -108,21 +108,24 @@ fn possible(event: &Event) -> Result<(), String> {
     Ok(())
 }
 
-/// A lane belongs to one repository: a named group there, or else each job, ref and topic by itself.
+/// A lane belongs to one repository: a named group there, or else each job, ref and topic by itself. No part but the
+/// last can hold a space, and none is left out, so no two lanes have one key.
 fn lane(repository: &RepositoryName, job: &JobName, group: Option<&str>, event: &Event) -> String {
     if let Some(group) = group {
         return format!("{repository} group {group}");
     }
-    let reference = event.reference.as_ref().map(ToString::to_string);
-    let parts = [Some(format!("{repository} job {job}")), reference, event.topic()];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    // Without a ref, the commit tells apart. An environment is in one state, whichever commit that is of.
+    let commit = event.sha.as_ref().filter(|_| event.kind != Kind::Deployment).map(ToString::to_string);
+    let place = event.reference.as_ref().map(ToString::to_string).or(commit).unwrap_or_else(|| "-".to_owned());
+    let topic = event.topic().map(|topic| format!(" {topic}")).unwrap_or_default();
+    format!("{repository} job {job} {place}{topic}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use hookspool_common::clock::Instant;
-    use hookspool_common::event::{Commit, Kind, MAX_MESSAGE_BYTES, Person, Service};
+    use hookspool_common::event::{Check, Commit, Deployment, Issue, MAX_MESSAGE_BYTES, Person, PullRequest, Service, Side};
     use hookspool_common::names::DeliveryId;
     use hookspool_common::record::Answer;
 
@@ -130,7 +133,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let main = "[[source]]\nname='github'\nprovider='github'\npath='/g'\nsecret='s'\n";
         let repository = "repository='github.com/octo/shop'\nsource='github'\n\
-            [[job]]\nname='tests'\nbuild='true'\nwhen={event='push', branch='master'}\nlane={group='t', on_new='cancel-running'}\n";
+            [[job]]\nname='tests'\nbuild='true'\nwhen={event='push', branch='master'}\nlane={group='t', on_new='cancel-running'}\n\
+            [[job]]\nname='own'\nbuild='true'\nwhen={event='pull_request'}\n\
+            [[job]]\nname='everyones'\nbuild='true'\nwhen={event='pull_request'}\nforks=true\n";
         std::fs::write(folder.path().join("hookspool.toml"), main).unwrap();
         std::fs::create_dir(folder.path().join("repositories")).unwrap();
         std::fs::write(folder.path().join("repositories/shop.toml"), repository).unwrap();
@@ -232,15 +237,54 @@ mod tests {
         assert_eq!(request.on_new, OnNew::CancelRunning);
     }
 
+    fn lane_of(event: &Event) -> String {
+        lane(&"github.com/octo/env".parse().unwrap(), &"deploy".parse().unwrap(), None, event)
+    }
+
     #[test]
-    fn only_news_of_the_same_service_or_contract_shares_a_lane() {
-        let lane_of = |service: &str| {
-            let mut event = Event::of(Kind::Service, "generic");
-            event.service = Some(Service { name: Some(service.to_owned()), action: None });
-            lane(&"github.com/octo/env".parse().unwrap(), &"deploy".parse().unwrap(), None, &event)
+    fn only_news_of_the_same_thing_shares_a_lane() {
+        let service = |name: &str| Event {
+            service: Some(Service { name: Some(name.to_owned()), action: None }),
+            ..Event::of(Kind::Service, "generic")
         };
-        assert_eq!(lane_of("web"), "github.com/octo/env job deploy web");
-        assert_ne!(lane_of("web"), lane_of("api"));
+        assert_eq!(lane_of(&service("web")), "github.com/octo/env job deploy - service web");
+        assert_ne!(lane_of(&service("web")), lane_of(&service("api")));
+        let issue = |number| Event { issue: Some(Issue { number, ..Issue::default() }), ..Event::of(Kind::Issue, "issues") };
+        assert_ne!(lane_of(&issue(7)), lane_of(&issue(8)));
+        let sha = |digit: &str| Some(digit.repeat(40).parse().unwrap());
+        let check = |name: &str, digit: &str| Event {
+            check: Some(Check { name: Some(name.to_owned()), ..Check::default() }),
+            sha: sha(digit),
+            ..Event::of(Kind::Check, "status")
+        };
+        assert_eq!(lane_of(&check("build", "a")), lane_of(&check("build", "a")));
+        assert_ne!(lane_of(&check("build", "a")), lane_of(&check("build", "b")), "of two commits");
+        let on_main = check("build", "a").with_ref("refs/heads/main".parse().unwrap());
+        let posing = Event { sha: None, ..check("refs/heads/main check build", "a") };
+        assert_eq!(lane_of(&on_main), "github.com/octo/env job deploy refs/heads/main check build");
+        assert_ne!(lane_of(&on_main), lane_of(&posing), "a name that poses as a ref");
+        let deployment = |digit: &str| Event {
+            deployment: Some(Deployment { environment: Some("production".to_owned()), ..Deployment::default() }),
+            sha: sha(digit),
+            ..Event::of(Kind::Deployment, "deployment")
+        };
+        assert_eq!(lane_of(&deployment("a")), lane_of(&deployment("b")), "one environment");
+    }
+
+    #[test]
+    fn what_the_sender_says_is_a_forks_enters_no_lane_of_a_job_that_forks_may_not_run() {
+        let side = || Side { reference: "refs/heads/master".parse().unwrap(), sha: None };
+        let refused = |job: &str, from_fork| {
+            let request =
+                PullRequest { number: 7, action: "opened".to_owned(), head: side(), base: side(), labels: vec![], from_fork };
+            let event = Event { kind: Kind::PullRequest, pull_request: Some(request), branch: None, ..event() };
+            let event = event.with_ref("refs/pull/7/head".parse().unwrap());
+            requests(vec![Proposal { event, jobs: vec![asked(job)] }]).remove(0).refused
+        };
+        let why = "the changes come from a fork, and job `own` does not say `forks = true`";
+        assert_eq!(refused("own", Some(true)).as_deref(), Some(why));
+        // Whether it is, the checkout asks the forge.
+        assert_eq!((refused("own", Some(false)), refused("own", None), refused("everyones", Some(true))), (None, None, None));
     }
 
     #[test]
