@@ -175,6 +175,14 @@ impl Event {
         self.kind == kind || (kind == Kind::BranchCreated && self.kind == Kind::Push && self.created == Some(true))
     }
 
+    /// The commit that its runs are at, where the event says it. A comment on a commit only speaks of one: whoever can
+    /// write comments would choose which old code runs.
+    #[must_use]
+    pub fn commit_to_run(&self) -> Option<&Sha> {
+        let only_speaks = self.comment.as_ref().is_some_and(|comment| comment.on != CommentOn::PullRequest);
+        self.sha.as_ref().filter(|_| !only_speaks)
+    }
+
     /// Every path that the event's commits touched; `None` when that is not fully known.
     #[must_use]
     pub fn paths(&self) -> Option<Vec<&str>> {

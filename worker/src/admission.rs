@@ -83,14 +83,17 @@ pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event
     }
     // Whether it is a fork's, the checkout asks the forge. Where the sender says so, no run of anybody else need wait.
     if !job.forks && event.pull_request.as_ref().is_some_and(|request| request.from_fork == Some(true)) {
-        return Err(refusal_of_forks(job));
+        return Err(refusal_of_forks(job, FROM_A_FORK));
     }
     Ok(job)
 }
 
-/// Why a job does not run for a fork's request.
-pub(crate) fn refusal_of_forks(job: &Job) -> String {
-    format!("the changes come from a fork, and job `{}` does not say `forks = true`", job.name)
+/// What a request is whose changes are another repository's.
+pub(crate) const FROM_A_FORK: &str = "the changes come from a fork";
+
+/// Why a job does not run for what counts as a fork's.
+pub(crate) fn refusal_of_forks(job: &Job, why_it_counts: &str) -> String {
+    format!("{why_it_counts}, and job `{}` does not say `forks = true`", job.name)
 }
 
 /// Whether a sender could have told of this, and a run would have a commit to be at.

@@ -164,7 +164,7 @@ fn insert_run(
         event.kind.as_str(),
         action(event),
         event.reference.as_ref().map(|reference| reference.as_str()),
-        event.sha.as_ref().map(|sha| sha.as_str()),
+        event.commit_to_run().map(|sha| sha.as_str()),
         request.lane,
         if refused { "refused" } else { "queued" },
         request.refused,
