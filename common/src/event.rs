@@ -3,8 +3,9 @@
 //! What a forge does not say is absent. Reading an event back from JSON checks every name in it again, so root may
 //! read events that an untrusted receiver wrote.
 
-mod bounds; // what an event may hold at most
+pub(crate) mod bounds; // what an event may hold at most
 mod kind;
+mod reach; // what it may displace
 mod subject; // what an event is about, beside a ref
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::git_name::{RefName, Sha};
 use crate::repository_name::RepositoryName;
 
-pub use bounds::{MAX_COMMITS, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_TEXT_BYTES};
+pub use bounds::{MAX_COMMITS, MAX_COMMITS_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_PATHS, MAX_PATHS_BYTES, MAX_TEXT_BYTES};
 pub use kind::Kind;
+pub use reach::Reach;
 pub use subject::{
     Check, Comment, CommentOn, Deployment, Issue, Package, Pact, Pacticipant, Pipeline, PullRequest, Release, Service, Side,
 };
@@ -173,6 +175,14 @@ impl Event {
         self.kind == kind || (kind == Kind::BranchCreated && self.kind == Kind::Push && self.created == Some(true))
     }
 
+    /// The commit that its runs are at, where the event says it. A comment on a commit only speaks of one: whoever can
+    /// write comments would choose which old code runs.
+    #[must_use]
+    pub fn commit_to_run(&self) -> Option<&Sha> {
+        let only_speaks = self.comment.as_ref().is_some_and(|comment| comment.on != CommentOn::PullRequest);
+        self.sha.as_ref().filter(|_| !only_speaks)
+    }
+
     /// Every path that the event's commits touched; `None` when that is not fully known.
     #[must_use]
     pub fn paths(&self) -> Option<Vec<&str>> {
@@ -232,32 +242,55 @@ impl Event {
         of_check.or(of_pipeline).or(of_deployment).or(of_pact).or(of_issue)
     }
 
-    /// What an event that is not about a ref is about. Newer news of it may take the place of older news of it, and of
-    /// nothing else.
+    /// What an event that is not about a ref is about, beginning with its kind. Newer news of it may take the place of
+    /// older news of it, and of nothing else.
     #[must_use]
     pub fn topic(&self) -> Option<String> {
         if self.kind.is_about_a_ref() {
             return None;
         }
-        let of_pact = self.pact.as_ref().map(|pact| {
-            let version = pact.addressee().version.as_ref();
-            [pact.url.as_ref(), version].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
-        });
-        let of_package = self.package.as_ref().map(|package| {
-            let parts = [&package.name, &package.tag, &package.version].into_iter().flatten().map(String::as_str);
-            parts.collect::<Vec<_>>().join(":")
-        });
+        // Two names in a row would not say where one ends; in quotation marks they do.
+        let of_pact = self.pact.as_ref().map(|pact| format!("{:?}", (&pact.url, &pact.addressee().version)));
+        let of_package = self.package.as_ref().map(|package| format!("{:?}", (&package.name, &package.tag, &package.version)));
         let number = self.comment.as_ref().and_then(|comment| comment.number).or(self.issue.as_ref().map(|issue| issue.number));
         let environment = self.deployment.as_ref().and_then(|deployment| deployment.environment.clone());
         let named = of_pact.or(of_package).or_else(|| self.name().map(str::to_owned)).or(environment);
-        named.or_else(|| number.map(|number| format!("#{number}")))
+        let named = named.or_else(|| number.map(|number| format!("#{number}")));
+        Some([Some(self.kind.as_str().to_owned()), named].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 
-    /// Whether branch and tag are what the ref says: root asks this of an event that the receiver wrote.
+    /// Whether its parts agree: root asks this of an event that the receiver wrote.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
+        self.contradiction().is_none()
+    }
+
+    /// Which of its parts do not agree: branch and tag with the ref, the ref or subject with the kind.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<String> {
         let reference = self.reference.as_ref();
-        self.branch.as_deref() == reference.and_then(RefName::branch) && self.tag.as_deref() == reference.and_then(RefName::tag)
+        let (branch, tag) = (reference.and_then(RefName::branch), reference.and_then(RefName::tag));
+        if self.branch.as_deref() != branch || self.tag.as_deref() != tag {
+            return Some("the event's branch or tag is not that of its ref".to_owned());
+        }
+        let kind = self.kind.as_str();
+        let has_its_subject = match self.kind {
+            Kind::PullRequest => self.pull_request.is_some(),
+            Kind::Comment => self.comment.is_some(),
+            _ => true,
+        };
+        if !has_its_subject {
+            return Some(format!("the event is a `{kind}`, and does not say which"));
+        }
+        let is_on_request = self.comment.as_ref().is_some_and(|comment| comment.on == CommentOn::PullRequest);
+        let can_be_there = match self.kind {
+            Kind::Push | Kind::BranchCreated | Kind::BranchDeleted => branch.is_some(),
+            Kind::Tag | Kind::TagDeleted | Kind::Release => tag.is_some(),
+            Kind::PullRequest => tag.is_none(),
+            Kind::Comment => is_on_request && tag.is_none(),
+            _ => true,
+        };
+        reference.filter(|_| !can_be_there).map(|reference| format!("a `{kind}` cannot be at {reference}"))
     }
 }
 
@@ -278,6 +311,45 @@ mod tests {
         assert!(event.is_consistent());
         event.branch = Some("master".to_owned());
         assert!(!event.is_consistent());
+    }
+
+    #[test]
+    fn an_event_whose_ref_or_subject_is_not_one_of_its_kind_is_inconsistent() {
+        let at = |kind, reference: &str| Event::of(kind, "x").with_ref(reference.parse().unwrap());
+        let (branch, tag, of_request) = ("refs/heads/dev", "refs/tags/v1", "refs/pull/7/head");
+        for (kind, good, bad) in [
+            (Kind::Push, branch, [tag, of_request]),
+            (Kind::BranchCreated, branch, [tag, of_request]),
+            (Kind::BranchDeleted, branch, [tag, of_request]),
+            (Kind::Tag, tag, [branch, of_request]),
+            (Kind::TagDeleted, tag, [branch, of_request]),
+            (Kind::Release, tag, [branch, of_request]),
+        ] {
+            assert_eq!(at(kind, good).contradiction(), None);
+            for bad in bad {
+                assert_eq!(at(kind, bad).contradiction(), Some(format!("a `{}` cannot be at {bad}", kind.as_str())));
+            }
+        }
+        let side = || Side { reference: branch.parse().unwrap(), sha: None };
+        let action = || "opened".to_owned();
+        let request =
+            PullRequest { number: 7, action: action(), head: side(), base: side(), labels: Vec::new(), from_fork: None };
+        let requested = |reference| Event { pull_request: Some(request.clone()), ..at(Kind::PullRequest, reference) };
+        assert!(requested(of_request).is_consistent() && requested(branch).is_consistent() && !requested(tag).is_consistent());
+        let comment = |on| Comment {
+            action: action(),
+            on,
+            number: None,
+            body: String::new(),
+            author: Person::default(),
+            association: None,
+            url: None,
+        };
+        let said = |on, reference| Event { comment: Some(comment(on)), ..at(Kind::Comment, reference) };
+        assert!(said(CommentOn::PullRequest, of_request).is_consistent());
+        assert!(!said(CommentOn::PullRequest, tag).is_consistent());
+        assert!(!said(CommentOn::Commit, branch).is_consistent() && !said(CommentOn::Issue, of_request).is_consistent());
+        assert!(!Event::of(Kind::PullRequest, "x").is_consistent() && !Event::of(Kind::Comment, "x").is_consistent());
     }
 
     #[test]

@@ -6,15 +6,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Instant;
-use crate::event::Event;
+use crate::event::bounds::truncate;
+use crate::event::{Event, MAX_TEXT_BYTES};
 use crate::matching::Match;
 use crate::names::{DeliveryId, SourceName};
 
 /// Longest line of the importer, in bytes: a little more than the largest body that the receiver takes.
 pub const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Most events that a record holds. An event of few bytes of JSON takes a hundred times as much memory.
+pub const MAX_PROPOSALS: usize = 1000;
+
+/// Longest reason that the ledger keeps, in bytes. The inbox has the whole.
+pub const MAX_REASON_BYTES: usize = 64 * 1024;
 
 /// The identity of one inbox: 32 hex digits, made with it. A replaced inbox has another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,5 +147,73 @@ pub struct Record {
     /// Why nothing is to run.
     pub reason: Option<String>,
     /// What is to run.
+    #[serde(deserialize_with = "few")]
     pub proposals: Vec<Proposal>,
+}
+
+impl Record {
+    /// The record with every text and event within its limits, whoever wrote it.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.provider_id.iter_mut().for_each(|id| truncate(id, MAX_TEXT_BYTES));
+        self.reason.iter_mut().for_each(|reason| truncate(reason, MAX_REASON_BYTES));
+        let bounded = |proposal: Proposal| Proposal { event: proposal.event.bounded(), ..proposal };
+        self.proposals = self.proposals.into_iter().map(bounded).collect();
+        self
+    }
+}
+
+/// Reads proposals as the inbox has them.
+///
+/// # Errors
+/// When they are not of that form, or more than [`MAX_PROPOSALS`].
+pub fn read_proposals(json: &str) -> serde_json::Result<Vec<Proposal>> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let proposals = few(&mut deserializer)?;
+    deserializer.end().map(|()| proposals)
+}
+
+/// A list of proposals that ends, as an error, before it is too long.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Proposal>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Proposal>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of proposals")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Proposal>, A::Error> {
+            let mut proposals = Vec::new();
+            while let Some(proposal) = items.next_element()? {
+                if proposals.len() == MAX_PROPOSALS {
+                    return Err(A::Error::custom(format_args!("there are more than {MAX_PROPOSALS} events")));
+                }
+                proposals.push(proposal);
+            }
+            Ok(proposals)
+        }
+    }
+    deserializer.deserialize_seq(Few)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_more_events_than_any_delivery_has_is_not_read() {
+        let proposals =
+            |count| format!("[{}]", vec![r#"{"event":{"kind":"push","provider_event":"p"},"jobs":[]}"#; count].join(","));
+        assert_eq!(read_proposals(&proposals(MAX_PROPOSALS)).unwrap().len(), MAX_PROPOSALS);
+        let refused = read_proposals(&proposals(MAX_PROPOSALS + 1)).unwrap_err().to_string();
+        assert!(refused.contains("more than 1000 events"), "{refused}");
+        let record = |count| {
+            format!(
+                r#"{{"seq":1,"id":"{}","source":"g","provider_id":null,"received_at":1,"answer":"accepted","reason":null,"proposals":{}}}"#,
+                DeliveryId::generate(),
+                proposals(count)
+            )
+        };
+        assert!(serde_json::from_str::<Record>(&record(MAX_PROPOSALS)).is_ok());
+        assert!(serde_json::from_str::<Record>(&record(MAX_PROPOSALS + 1)).is_err());
+    }
 }

@@ -245,7 +245,7 @@ fn a_pull_request_of_the_repository_itself_runs_with_secrets() {
 
 #[test]
 fn a_pull_request_of_a_fork_runs_only_where_forks_may_and_without_secrets() {
-    // A payload that lies about its fork changes nothing: what counts is where the forge has the commit.
+    // A payload that lies about its fork changes nothing: the forge has the commit on no branch.
     for claimed in ["mallory/shop", "octo/shop"] {
         let server = Server::new(PULL_REQUEST_JOBS);
         server.write_secret("TOKEN", "open sesame\n");
@@ -262,6 +262,18 @@ fn a_pull_request_of_a_fork_runs_only_where_forks_may_and_without_secrets() {
         let env = server.written("everyones.env").unwrap();
         assert!(!env.contains("TOKEN") && !env.contains("open sesame"), "{env}");
     }
+}
+
+#[test]
+fn a_forks_request_at_a_commit_of_ours_is_still_a_forks() {
+    let server = Server::new(PULL_REQUEST_JOBS);
+    server.write_secret("TOKEN", "open sesame\n");
+    let sha = server.laptop.push_commit("master", "Ours");
+    server.laptop.push("HEAD:refs/pull/8/head");
+    server.deliver_and_settle(&Delivery::pull_request(8, &sha, "mallory/shop"));
+    assert_eq!(server.states(), ["refused", "succeeded"]);
+    assert_eq!(server.written("everyones.sha"), Some(sha));
+    assert_eq!(variable(&server.written("everyones.env").unwrap(), "TOKEN"), None);
 }
 
 #[test]

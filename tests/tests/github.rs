@@ -141,6 +141,37 @@ fn a_comment_on_a_request_of_the_repository_itself_runs_at_its_head() {
     assert_eq!(server.written("deploy.sha"), Some(sha));
 }
 
+#[test]
+fn a_comment_on_an_old_commit_runs_at_the_default_branch_and_has_the_commit_as_a_fact() {
+    let server = Server::new(JOBS);
+    server.write_secret("TOKEN", "open sesame\n");
+    let old = server.laptop.push_commit("master", "With a hole");
+    let sha = server.laptop.push_commit("master", "Mended");
+    let comment = json!({ "body": "/deploy", "user": { "login": "mallory" }, "author_association": "NONE", "commit_id": old });
+    server.deliver_and_settle(&Delivery::new("commit_comment", json!({ "action": "created", "comment": comment })));
+    assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
+    assert_eq!((server.written("deploy.sha"), text(&server.show(1)["sha"])), (Some(sha.clone()), sha.clone()));
+    assert_eq!(variable(&server.written("deploy.env").unwrap(), "HOOKSPOOL_SHA"), Some(sha));
+    let event: Value = serde_json::from_str(&server.written("deploy.json").unwrap()).unwrap();
+    assert_eq!(event["sha"], json!(old));
+}
+
+#[test]
+fn a_comment_on_a_request_that_was_merged_deploys_no_past() {
+    let server = Server::new(JOBS);
+    server.write_secret("TOKEN", "open sesame\n");
+    let sha = server.laptop.push_commit("master", "A proposal that was merged");
+    server.laptop.push("HEAD:refs/pull/7/head");
+    server.laptop.push_commit("master", "What came after it");
+    server.deliver_and_settle(&comment("/deploy", true));
+    let wanted = format!(
+        "commit {} is the tip of no branch now, so what is said of it counts as a fork's, and job `deploy` does not say `forks = true`",
+        &sha[..10]
+    );
+    assert_eq!(server.outcome(1), ("refused".to_owned(), wanted));
+    assert_eq!(server.written("deploy.sha"), None);
+}
+
 fn workflow_run(sha: &str, head: &str, conclusion: Value) -> Delivery {
     let run = json!({
         "id": 9, "name": "CI", "head_branch": "master", "head_sha": sha, "head_repository": { "full_name": head },

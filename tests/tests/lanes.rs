@@ -97,6 +97,26 @@ fn a_newcomer_may_cancel_what_runs_in_its_lane() {
 }
 
 #[test]
+fn whoever_opens_a_request_cannot_end_what_runs_for_a_branch_of_the_same_lane() {
+    let jobs = waiting_job("forks = true\nlane = { group = \"tests\", on_new = \"cancel-running\" }")
+        .replace("[{ event = \"push\" }]", "[{ event = \"push\" }, { event = \"pull_request\" }]");
+    let server = Server::with(Setup { jobs: &jobs, slots: 4, ..Setup::default() });
+    server.deliver(&Delivery::push("develop", &server.laptop.push_commit("develop", "Ours")));
+    server.run_pass();
+    server.wait_until_written("began");
+    for number in [8, 9, 8] {
+        let sha = server.laptop.commit("From a fork");
+        server.laptop.push(&format!("+HEAD:refs/pull/{number}/head"));
+        server.deliver(&Delivery::pull_request(number, &sha, "mallory/shop"));
+    }
+    server.run_pass();
+    assert_eq!(states(&server), "running superseded queued queued");
+    server.release("go");
+    server.settle();
+    assert_eq!(states(&server), "succeeded superseded succeeded succeeded");
+}
+
+#[test]
 fn one_slot_runs_one_after_the_other_and_two_slots_two_at_once() {
     for (slots, at_once) in [(1, "running queued queued"), (2, "running running queued")] {
         let jobs = waiting_job("").replace("$OUT/busy", "$OUT/busy-$HOOKSPOOL_BRANCH");

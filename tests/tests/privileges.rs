@@ -141,17 +141,41 @@ fn a_forged_record_runs_only_what_root_configured() {
         json!([{ "event": event, "jobs": asked("github.com/octo/shop", "tests") }])
     });
     assert_eq!((server.states().join(""), server.written("ran")), ("refused".to_owned(), None));
-    // A stranger's request under the name of a push: what is on no branch is a fork's, whatever the event calls itself.
-    let mut server = Server::new("[[job]]\nname = \"tests\"\nwhen = { event = \"push\" }\nbuild = \"touch $OUT/ran\"\n");
-    let sha = server.laptop.commit("From a fork");
-    server.laptop.push("HEAD:refs/pull/8/head");
-    let mut pushed = event(&sha);
-    pushed["ref"] = "refs/pull/8/head".into();
-    pushed.as_object_mut().unwrap().remove("branch");
-    forge(&mut server, "github", &json!([{ "event": pushed, "jobs": asked("github.com/octo/shop", "tests") }]));
+    // A stranger's request under the name of a push, which is at a branch, or of a check, which need not be: what is on
+    // no branch is a fork's, whatever the event calls itself.
+    for (kind, why) in [("push", "a `push` cannot be at refs/pull/8/head"), ("check", "the changes come from a fork")] {
+        let job = format!("[[job]]\nname = \"tests\"\nwhen = {{ event = \"{kind}\" }}\nbuild = \"touch $OUT/ran\"\n");
+        let mut server = Server::new(&job);
+        let sha = server.laptop.commit("From a fork");
+        server.laptop.push("HEAD:refs/pull/8/head");
+        let mut told = event(&sha);
+        told["kind"] = kind.into();
+        told["ref"] = "refs/pull/8/head".into();
+        told.as_object_mut().unwrap().remove("branch");
+        forge(&mut server, "github", &json!([{ "event": told, "jobs": asked("github.com/octo/shop", "tests") }]));
+        server.settle();
+        assert!(server.outcome(1).1.contains(why), "{:?}", server.outcome(1));
+        assert_eq!(server.written("ran"), None);
+    }
+}
+
+#[test]
+fn a_forged_record_of_mebibytes_leaves_kilobytes_in_the_ledger() {
+    if skipped() {
+        return;
+    }
+    let mut server = Server::new(JOB);
+    let sha = server.laptop.head();
+    let mut told = event(&sha);
+    told["commits"] = json!([{ "sha": sha, "message": "x".repeat(8 * 1024 * 1024), "paths": ["y".repeat(8 * 1024 * 1024)] }]);
+    let mut jobs = vec![json!({ "repository": "github.com/octo/shop", "job": "tests" }); 500];
+    jobs.extend((0..499).map(|number| json!({ "repository": "github.com/octo/shop", "job": format!("evil-{number}") })));
+    forge(&mut server, "github", &json!([{ "event": told, "jobs": jobs }]));
     server.settle();
-    assert!(server.outcome(1).1.contains("the changes come from a fork"), "{:?}", server.outcome(1));
-    assert_eq!(server.written("ran"), None);
+    let ran = server.written("ran");
+    assert_eq!(ran.as_deref(), Some("ran"), "asked for five hundred times, it ran once");
+    let size = fs::metadata(server.state("ledger.db")).unwrap().len();
+    assert!(size < 4 * 1024 * 1024, "{size}");
 }
 
 #[test]

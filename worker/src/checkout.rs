@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hookspool_common::config::{Job, Repository};
+use hookspool_common::event::CommentOn;
 use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::ledger::{ProcessResult, Run};
 use hookspool_common::masking::Masks;
 
+use crate::admission::{FROM_A_FORK, refusal_of_forks};
 use crate::folders::{Folders, make_folder};
 use crate::git::{self, Remote};
 use crate::output::RunLog;
@@ -98,14 +100,11 @@ pub fn check_out(
     let found = (|| {
         fetch(tools, &mirror, remote)?;
         let target = find_target(tools, &mirror, remote, run)?;
-        let from_fork = is_from_fork(&mirror, run, &target)?;
-        if from_fork && !job.forks {
-            return Err(Checkout::Refused(format!(
-                "the changes come from a fork, and job `{}` does not say `forks = true`",
-                job.name
-            )));
+        let as_a_forks = why_as_a_forks(&mirror, run, &target)?;
+        if let Some(why) = as_a_forks.as_ref().filter(|_| !job.forks) {
+            return Err(Checkout::Refused(refusal_of_forks(job, why)));
         }
-        Ok((target, from_fork))
+        Ok((target, as_a_forks.is_some()))
     })();
     let (target, from_fork) = match found {
         Ok(found) => found,
@@ -249,15 +248,29 @@ fn default_branch(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote) -> Resu
     Ok(Target { sha: commit_of(mirror, &reference)?, reference })
 }
 
-/// A pull request counts as a fork's unless its head is on a branch of the repository itself. What is neither a branch
-/// nor a tag is a request's, whatever kind of event names it: a stranger can make such a ref.
-fn is_from_fork(mirror: &Path, run: &Run, target: &Target) -> Result<bool, Checkout> {
-    let is_ours = target.reference.branch().is_some() || target.reference.tag().is_some();
-    if is_ours && run.event.pull_request.is_none() {
-        return Ok(false);
+/// Why the target counts as a fork's, if it does. A pull request does where its sender says so, and unless a branch of
+/// the repository itself contains its head. What is neither a branch nor a tag is a request's, whatever kind of event
+/// names it: a stranger can make such a ref.
+///
+/// Whoever can write comments may write one on a request that was merged long ago. So what is said on a request is about
+/// code of ours only where that is the tip of a branch now; else a comment would deploy the past.
+fn why_as_a_forks(mirror: &Path, run: &Run, target: &Target) -> Result<Option<String>, Checkout> {
+    let request = run.event.pull_request.as_ref();
+    let is_said_on_one = run.event.comment.as_ref().is_some_and(|comment| comment.on == CommentOn::PullRequest);
+    let is_ours = target.reference.branch().or(target.reference.tag()).is_some();
+    if request.is_some_and(|request| request.from_fork == Some(true)) {
+        return Ok(Some(FROM_A_FORK.to_owned()));
     }
-    let (_, branch) = ask(mirror, &["for-each-ref", "--count=1", "--contains", target.sha.as_str(), "refs/heads/"])?;
-    Ok(branch.is_empty())
+    if is_ours && request.is_none() && !is_said_on_one {
+        return Ok(None);
+    }
+    let on_a_branch = |how| ask(mirror, &["for-each-ref", "--count=1", how, target.sha.as_str(), "refs/heads/"]);
+    if on_a_branch("--contains")?.1.is_empty() {
+        return Ok(Some(FROM_A_FORK.to_owned()));
+    }
+    let is_past = is_said_on_one && on_a_branch("--points-at")?.1.is_empty();
+    Ok(is_past
+        .then(|| format!("commit {} is the tip of no branch now, so what is said of it counts as a fork's", target.sha.short())))
 }
 
 fn make_work_folders(work: &Path) -> io::Result<()> {

@@ -147,16 +147,17 @@ fn worker_log(config: &Config) -> anyhow::Result<File> {
 fn cancel_for_newcomers(config: &Config, ledger: &dyn Ledger, folders: &Folders) -> anyhow::Result<()> {
     for running in ledger.running()? {
         let newcomers = ledger.queued_in(&running.lane)?;
-        if newcomers.iter().any(|newcomer| cancels_running(config, newcomer)) {
+        if newcomers.iter().any(|newcomer| cancels(config, newcomer, &running)) {
             cancel(folders, &running);
         }
     }
     Ok(())
 }
 
-fn cancels_running(config: &Config, run: &Run) -> bool {
-    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job));
-    job.is_some_and(|job| job.lane.on_new == OnNew::CancelRunning)
+fn cancels(config: &Config, newcomer: &Run, running: &Run) -> bool {
+    let job = config.repository(&newcomer.source, &newcomer.repository).and_then(|repository| repository.job(&newcomer.job));
+    let reaches = newcomer.event.reach().covers(newcomer.reference.as_ref(), running.reference.as_ref());
+    reaches && job.is_some_and(|job| job.lane.on_new == OnNew::CancelRunning)
 }
 
 /// Asks a runner to end its run. Its pid stands in its lock file, and is its own while the lock is held.

@@ -6,22 +6,31 @@ use super::{Event, Pacticipant, Person};
 pub const MAX_MESSAGE_BYTES: usize = 4096;
 /// Most commits that an event lists. GitHub's own lists end at 2,048.
 pub const MAX_COMMITS: usize = 2048;
+/// Most bytes of messages and authors over all commits of an event; of many commits, each keeps as much as any other.
+pub const MAX_COMMITS_BYTES: usize = 2 * 1024 * 1024;
 /// Most paths that an event lists over all its commits. Beyond it the paths count as not known.
 pub const MAX_PATHS: usize = 10_000;
+/// Most bytes of all these paths together, a hundred for each. Beyond it they count as not known, too: half of a path is
+/// another one.
+pub const MAX_PATHS_BYTES: usize = 100 * MAX_PATHS;
 /// Most labels or tags of one thing; GitHub allows an issue a hundred.
 pub const MAX_LABELS: usize = 1000;
 /// Longest name, login, address, label or action, in bytes.
 pub const MAX_TEXT_BYTES: usize = 1024;
 
 /// Cuts `text` to at most `limit` bytes, at a character's end.
-fn truncate(text: &mut String, limit: usize) {
+pub(crate) fn truncate(text: &mut String, limit: usize) {
     if text.len() > limit {
         text.truncate(text.floor_char_boundary(limit));
     }
 }
 
+fn cut_to<'t>(limit: usize, texts: impl IntoIterator<Item = &'t mut String>) {
+    texts.into_iter().for_each(|text| truncate(text, limit));
+}
+
 fn cut<'t>(texts: impl IntoIterator<Item = &'t mut String>) {
-    texts.into_iter().for_each(|text| truncate(text, MAX_TEXT_BYTES));
+    cut_to(MAX_TEXT_BYTES, texts);
 }
 
 fn cut_list(texts: &mut Vec<String>) {
@@ -43,7 +52,7 @@ impl Event {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         cut_person(&mut self.pusher);
-        cut([&mut self.provider_event]);
+        cut([&mut self.provider_event].into_iter().chain([&mut self.branch, &mut self.tag].into_iter().flatten()));
         self.bound_commits();
         self.bound_what_people_say();
         self.bound_what_machines_say();
@@ -52,11 +61,16 @@ impl Event {
 
     fn bound_commits(&mut self) {
         self.commits = self.commits.take().filter(|commits| commits.len() <= MAX_COMMITS);
-        let too_many_paths = self.paths().is_some_and(|paths| paths.len() > MAX_PATHS);
-        for commit in self.commits.iter_mut().flatten() {
-            truncate(&mut commit.message, MAX_MESSAGE_BYTES);
-            cut_person(&mut commit.author);
-            commit.paths = commit.paths.take().filter(|_| !too_many_paths);
+        let commits = self.commits.as_deref_mut().unwrap_or_default();
+        let paths = || commits.iter().filter_map(|commit| commit.paths.as_ref()).flatten();
+        let are_few_paths = paths().count() <= MAX_PATHS && paths().map(String::len).sum::<usize>() <= MAX_PATHS_BYTES;
+        // A message and three texts of its author.
+        let share = MAX_COMMITS_BYTES / (4 * commits.len().max(1));
+        for commit in commits {
+            truncate(&mut commit.message, share.min(MAX_MESSAGE_BYTES));
+            let Person { name, login, email } = &mut commit.author;
+            cut_to(share.min(MAX_TEXT_BYTES), [name, login, email].into_iter().flatten());
+            commit.paths = commit.paths.take().filter(|_| are_few_paths);
         }
     }
 
@@ -130,6 +144,21 @@ mod tests {
         assert_eq!(kept.commits.unwrap()[0].message.len(), MAX_MESSAGE_BYTES);
         event.commits = Some(vec![commit(MAX_PATHS), commit(1)]);
         assert_eq!(event.bounded().paths(), None);
+    }
+
+    #[test]
+    fn no_event_is_larger_than_a_few_mebibytes_however_much_it_was_told() {
+        let sha: Sha = "366701fde727cb7a9e7f21eb88264f59f6f9b89c".parse().unwrap();
+        let long = "x".repeat(MAX_MESSAGE_BYTES);
+        let author = Person { name: Some(long.clone()), login: Some(long.clone()), email: Some(long.clone()) };
+        let commit = |paths| Commit { sha: sha.clone(), message: long.clone(), author: author.clone(), paths };
+        let mut event = Event::of(Kind::Push, "push");
+        event.commits = Some(vec![commit(Some(vec![long.clone()])); MAX_COMMITS]);
+        event.branch = Some("x".repeat(MAX_COMMITS_BYTES));
+        let kept = event.bounded();
+        assert!(serde_json::to_string(&kept).unwrap().len() < 3 * 1024 * 1024);
+        assert_eq!((kept.commits.as_ref().unwrap().len(), kept.paths()), (MAX_COMMITS, None));
+        assert_eq!(kept.clone().bounded(), kept);
     }
 
     /// Whether a text in `value` is longer than any may be.

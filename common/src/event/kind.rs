@@ -98,6 +98,18 @@ impl Kind {
         matches!(self, Self::Push | Self::BranchCreated | Self::BranchDeleted | Self::Tag | Self::TagDeleted | Self::PullRequest)
     }
 
+    /// Whether the event is about some commit, also where the forge does not say its ref.
+    #[must_use]
+    pub const fn is_about_a_commit(self) -> bool {
+        self.is_about_a_ref() || matches!(self, Self::Release | Self::Check | Self::Deployment | Self::Pipeline)
+    }
+
+    /// Whether a sender tells of such things; of the others only Hookspool itself does.
+    #[must_use]
+    pub const fn is_told_by_senders(self) -> bool {
+        !matches!(self, Self::Schedule | Self::Manual | Self::Ping)
+    }
+
     /// Whether what the event tells of is gone from the forge.
     #[must_use]
     pub const fn is_deletion(self) -> bool {

@@ -10,7 +10,7 @@ use super::seen::Seen;
 use super::{Entry, Inbox, InboxError, InboxReader, Prunable, Receipt, Tidied, free_bytes, pruning};
 use crate::clock::Instant;
 use crate::names::DeliveryId;
-use crate::record::{Answer, InboxIdentity, Proposal, Record};
+use crate::record::{Answer, InboxIdentity, Record, read_proposals};
 use crate::sqlite;
 
 /// Eight KiB: with bodies of that order, half the pages of the default and a third fewer bytes through the WAL.
@@ -323,7 +323,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         reason: row.get(6)?,
         proposals: Vec::new(),
     };
-    match serde_json::from_str::<Vec<Proposal>>(&proposals) {
+    match read_proposals(&proposals) {
         Ok(proposals) => record.proposals = proposals,
         Err(error) => {
             record.answer = Answer::Ignored;

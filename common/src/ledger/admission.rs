@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{Admission, Admitted, Request};
 use crate::clock::Instant;
 use crate::config::OnNew;
-use crate::event::Event;
+use crate::event::{Event, Reach};
 use crate::names::{DeliveryId, RunId};
 use crate::record::{InboxIdentity, Record};
 
@@ -76,7 +76,7 @@ pub(super) fn admit_request(
     let run = insert_run(transaction, record, request, maker.by, now)?;
     link(transaction, run, record.id, &request.event)?;
     if request.refused.is_none() && request.on_new != OnNew::Queue {
-        supersede(transaction, run, &request.lane, now)?;
+        supersede(transaction, run, request, now)?;
     }
     Ok(Admitted { run, joined: false })
 }
@@ -91,11 +91,15 @@ fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusql
     let (repository, job) = (request.repository.as_str(), request.job.as_str());
     let reference = event.reference.as_ref().map(|reference| reference.as_str());
     let sha = event.sha.as_ref().map(|sha| sha.as_str());
-    let same_commit = "SELECT id FROM run WHERE state = 'queued' AND repository = ?1 AND job = ?2 AND ref = ?3 AND sha = ?4 AND kind = ?5 AND id > ?6";
-    let queued: Option<i64> = transaction
+    let same_commit = "SELECT id, event FROM run
+        WHERE state = 'queued' AND repository = ?1 AND job = ?2 AND ref = ?3 AND sha = ?4 AND kind = ?5 AND id > ?6 ORDER BY id DESC LIMIT 1";
+    let queued: Option<(i64, String)> = transaction
         .prepare_cached(same_commit)?
-        .query_row(params![repository, job, reference, sha, event.kind.as_str(), after.number()], |row| row.get(0))
+        .query_row(params![repository, job, reference, sha, event.kind.as_str(), after.number()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
+    let queued = queued.filter(|(_, known)| tells_the_same(known, event)).map(|(run, _)| run);
     if queued.is_some() || action(event) == "changed" {
         return Ok(queued.map(RunId::new));
     }
@@ -112,6 +116,14 @@ fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusql
     let told: bool = transaction.prepare_cached(told)?.query_row(params![newest, event.provider_event], |row| row.get(0))?;
     let contradicts = known_sha.is_some() && sha.is_some() && known_sha.as_deref() != sha;
     Ok((!told && !contradicts).then_some(RunId::new(newest)))
+}
+
+/// Whether the same was done to the same request: at one commit it may be opened, labeled and closed. Of what is no
+/// request, the kind, ref and commit say it all.
+fn tells_the_same(known: &str, event: &Event) -> bool {
+    let Some(request) = &event.pull_request else { return true };
+    let known = serde_json::from_str::<Event>(known).ok().and_then(|known| known.pull_request);
+    known.is_some_and(|known| (known.action, known.labels) == (request.action.clone(), request.labels.clone()))
 }
 
 /// A run that was made from the telling without commit takes the fuller one while it is still queued.
@@ -152,7 +164,7 @@ fn insert_run(
         event.kind.as_str(),
         action(event),
         event.reference.as_ref().map(|reference| reference.as_str()),
-        event.sha.as_ref().map(|sha| sha.as_str()),
+        event.commit_to_run().map(|sha| sha.as_str()),
         request.lane,
         if refused { "refused" } else { "queued" },
         request.refused,
@@ -163,9 +175,14 @@ fn insert_run(
     Ok(RunId::new(transaction.last_insert_rowid()))
 }
 
-/// The newcomer takes the place of those in its lane that have not started.
-fn supersede(transaction: &Transaction<'_>, run: RunId, lane: &str, now: Instant) -> rusqlite::Result<()> {
+/// The newcomer takes the place of those in its lane that have not started, as far as it reaches.
+fn supersede(transaction: &Transaction<'_>, run: RunId, request: &Request, now: Instant) -> rusqlite::Result<()> {
+    let everything = match request.event.reach() {
+        Reach::Nothing => return Ok(()),
+        reach => reach == Reach::Lane,
+    };
+    let reference = request.event.reference.as_ref().map(|reference| reference.as_str());
     let sql = "UPDATE run SET state = 'superseded', reason = 'replaced by run ' || ?1, ended_at = ?3
-               WHERE state = 'queued' AND lane = ?2 AND id < ?1";
-    transaction.prepare_cached(sql)?.execute(params![run.number(), lane, now.millis()]).map(drop)
+               WHERE state = 'queued' AND lane = ?2 AND id < ?1 AND (?4 OR ref IS ?5)";
+    transaction.prepare_cached(sql)?.execute(params![run.number(), request.lane, now.millis(), everything, reference]).map(drop)
 }

@@ -11,9 +11,11 @@ mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::clock::Instant;
 use crate::config::OnNew;
+use crate::event::Event;
 use crate::git_name::{RefName, Sha};
 use crate::names::{DeliveryId, JobName, RunId};
 use crate::record::{Answer, InboxIdentity, Record};
@@ -55,8 +57,8 @@ pub struct Request {
     pub repository: RepositoryName,
     /// Its job.
     pub job: JobName,
-    /// The event.
-    pub event: crate::event::Event,
+    /// The event, which the delivery's other requests share.
+    pub event: Arc<Event>,
     /// The lane's key; runs with the same key never overlap.
     pub lane: String,
     /// What the run does to those already in its lane.
@@ -68,7 +70,7 @@ pub struct Request {
 /// A delivery as it is taken over, with the runs that it asks for.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// The delivery.
+    /// The delivery. What it proposes is in the requests.
     pub record: Record,
     /// The runs.
     pub requests: Vec<Request>,

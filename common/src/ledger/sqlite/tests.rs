@@ -1,8 +1,10 @@
 //! The ledger's promises, each beside runs that must not move.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::config::OnNew;
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, PullRequest, Side};
 use crate::ledger::{ProcessResult, Request, RunState};
 use crate::record::{Answer, Record};
 
@@ -41,7 +43,8 @@ fn created(mut event: Event) -> Event {
 
 fn request(job: &str, event: Event, on_new: OnNew) -> Request {
     let lane = format!("{job} {}", event.reference.as_ref().unwrap());
-    Request { repository: event.repository.clone().unwrap(), job: job.parse().unwrap(), event, lane, on_new, refused: None }
+    let (repository, job) = (event.repository.clone().unwrap(), job.parse().unwrap());
+    Request { repository, job, event: Arc::new(event), lane, on_new, refused: None }
 }
 
 impl Fixture {
@@ -157,6 +160,48 @@ fn the_same_commit_of_a_ref_joins_only_while_it_is_queued() {
     assert!(!fixture.admit(request("b", push("master", SHA), OnNew::ReplaceQueued)).joined);
     fixture.ledger.claim(first.run, NOW).unwrap().unwrap();
     assert!(!fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued)).joined);
+}
+
+fn requested(action: &str, labels: &[&str]) -> Event {
+    let side = || Side { reference: "refs/heads/topic".parse().unwrap(), sha: None };
+    let request = PullRequest {
+        number: 7,
+        action: action.to_owned(),
+        head: side(),
+        base: side(),
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        from_fork: None,
+    };
+    Event { pull_request: Some(request), ..event(Kind::PullRequest, "pull_request", "refs/pull/7/head", Some(SHA)) }
+}
+
+#[test]
+fn what_else_is_done_to_a_request_at_its_commit_is_another_run() {
+    let mut fixture = fixture();
+    let mut admit = |action: &str, labels: &[&str]| fixture.admit(request("a", requested(action, labels), OnNew::Queue));
+    assert!(!admit("opened", &[]).joined);
+    assert!(admit("opened", &[]).joined, "the same telling once more");
+    assert!(!admit("labeled", &["deploy"]).joined);
+    assert!(!admit("labeled", &["deploy", "urgent"]).joined);
+    assert!(!admit("closed", &[]).joined);
+    assert!(!admit("opened", &[]).joined, "it was closed meanwhile");
+}
+
+#[test]
+fn a_request_takes_the_place_of_nothing_but_its_own_and_a_comment_of_nothing() {
+    let mut fixture = fixture();
+    let mut admit = |event: Event| {
+        let shared = Request { lane: "shared".to_owned(), ..request("a", event, OnNew::CancelRunning) };
+        fixture.admit(shared).run
+    };
+    let of_develop = admit(push("develop", SHA));
+    let opened = admit(requested("opened", &[]));
+    let closed = admit(requested("closed", &[]));
+    let comment = || Event { kind: Kind::Comment, ..requested("created", &[]) };
+    let comments = [admit(comment()), admit(comment())];
+    let queued: Vec<RunId> = fixture.ledger.queued_in("shared").unwrap().into_iter().map(|run| run.id).collect();
+    assert_eq!(queued, [of_develop, closed, comments[0], comments[1]]);
+    assert_eq!(fixture.state(opened), RunState::Superseded);
 }
 
 #[test]
