@@ -120,9 +120,9 @@ pub struct Sent<'a> {
     pub at: Instant,
 }
 
-/// Most values of JSON in a delivery: GitHub's largest push has fewer. As they are read they take up to two hundred times
-/// their bytes, so this bounds the memory that somebody with the secret can take.
-const MAX_VALUES: usize = 500_000;
+/// Most values of JSON in a delivery: in 25 MiB of paths or addresses there are fewer. It bounds the memory that somebody
+/// with the secret can take.
+const MAX_VALUES: usize = 2_000_000;
 
 /// Most events of one delivery. A push of more refs at once is a mirror's, and would run every job there is.
 const MAX_EVENTS: usize = 1000;

@@ -2,12 +2,14 @@
 //! empty.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{MAX_EVENTS, Malformed, Reading};
-use crate::event::{Event, Person};
+use crate::event::{Event, MAX_COMMITS, Person};
 use crate::git_name::Sha;
 
 /// Why a delivery gives no event.
@@ -74,6 +76,35 @@ pub(super) fn said(text: Option<String>) -> Option<String> {
 /// Why a repository's new name starts nothing, and what is to be done about it.
 pub(super) fn moved(former: &str, now: &str) -> Unread {
     Unread::Other(format!("{former} is {now} now; change `repository` where repositories/*.toml says {former}"))
+}
+
+/// A list of which as many are kept as an event may list, and one more, by which it is known not to be whole.
+pub(super) fn listed<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    Option::<Listed<T>>::deserialize(deserializer).map(|list| list.map(|list| list.0))
+}
+
+struct Listed<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keeper<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keeper<T> {
+            type Value = Listed<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self::Value, S::Error> {
+                let mut kept = Vec::new();
+                while kept.len() <= MAX_COMMITS {
+                    let Some(item) = items.next_element()? else { return Ok(Listed(kept)) };
+                    kept.push(item);
+                }
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Listed(kept))
+            }
+        }
+        deserializer.deserialize_seq(Keeper(PhantomData))
+    }
 }
 
 /// Whether a delivery that tells of so many changes is read.

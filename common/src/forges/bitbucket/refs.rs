@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::{Actor, Repository, person, repository_name};
 use crate::event::{Commit, Event, Kind, Person};
-use crate::forges::reading::{Unread, author, commit_id, few_enough, owned, shape};
+use crate::forges::reading::{Unread, author, commit_id, few_enough, listed, owned, shape};
 use crate::git_name::RefName;
 use crate::repository_name::RepositoryName;
 
@@ -45,14 +45,14 @@ struct Change<'a> {
     created: Option<bool>,
     forced: Option<bool>,
     truncated: Option<bool>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "listed")]
     commits: Option<Vec<Target<'a>>>,
 }
 
 #[derive(Deserialize)]
 struct Changes<'a> {
-    #[serde(borrow)]
-    changes: Vec<Change<'a>>,
+    #[serde(borrow, deserialize_with = "listed")]
+    changes: Option<Vec<Change<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -69,8 +69,9 @@ pub(super) struct Push<'a> {
 pub(super) fn push(push: Push<'_>) -> Result<Vec<Event>, Unread> {
     let repository = repository_name(&push.repository)?;
     let pusher = person(push.actor.as_ref());
-    few_enough(push.push.changes.len())?;
-    push.push.changes.iter().filter_map(|change| read_change(change, &repository, &pusher).transpose()).collect()
+    let changes = push.push.changes.ok_or_else(|| shape("the push has no changes"))?;
+    few_enough(changes.len())?;
+    changes.iter().filter_map(|change| read_change(change, &repository, &pusher).transpose()).collect()
 }
 
 /// `None` for what is neither branch nor tag, such as Mercurial's bookmarks of old.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::{Actor, Repository, person, repository_name};
 use crate::event::{Event, Kind};
-use crate::forges::reading::{Unread, commit_id, few_enough, shape};
+use crate::forges::reading::{Unread, commit_id, few_enough, listed, shape};
 use crate::git_name::RefName;
 
 #[derive(Deserialize)]
@@ -27,8 +27,8 @@ pub(super) struct Push<'a> {
     actor: Option<Actor<'a>>,
     #[serde(borrow)]
     repository: Repository<'a>,
-    #[serde(borrow)]
-    changes: Vec<Change<'a>>,
+    #[serde(borrow, deserialize_with = "listed")]
+    changes: Option<Vec<Change<'a>>>,
 }
 
 /// What a mirror says when it has caught up.
@@ -70,6 +70,7 @@ pub(super) fn refs_changed(push: Push<'_>, name: &str) -> Result<Vec<Event>, Unr
         event.pusher = pusher.clone();
         Ok(Some(event))
     };
-    few_enough(push.changes.len())?;
-    push.changes.iter().filter_map(|change| read(change).transpose()).collect()
+    let changes = push.changes.ok_or_else(|| shape("the push has no changes"))?;
+    few_enough(changes.len())?;
+    changes.iter().filter_map(|change| read(change).transpose()).collect()
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::{Repository, User, person, repository_name};
 use crate::event::{Commit, Event, Kind};
-use crate::forges::reading::{Unread, commit_id, owned, paths, shape};
+use crate::forges::reading::{Unread, commit_id, listed, owned, paths, shape};
 use crate::git_name::RefName;
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ pub(super) struct Push<'a> {
     repository: Repository<'a>,
     #[serde(borrow)]
     pusher: Option<User<'a>>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "listed")]
     commits: Option<Vec<RawCommit<'a>>>,
     #[serde(borrow)]
     head_commit: Option<RawCommit<'a>>,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::wire::{Around, Repository, User, person, repository_name};
 use crate::event::{Commit, Event, Kind, Person};
-use crate::forges::reading::{Unread, commit_id, owned, paths, shape};
+use crate::forges::reading::{Unread, commit_id, listed, owned, paths, shape};
 use crate::git_name::{RefName, Sha};
 
 /// GitHub lists at most this many commits in a push; a list this long may have been cut off.
@@ -47,7 +47,7 @@ pub(super) struct Push<'a> {
     pusher: Option<User<'a>>,
     #[serde(borrow)]
     sender: Option<User<'a>>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "listed")]
     commits: Option<Vec<RawCommit<'a>>>,
     #[serde(borrow)]
     head_commit: Option<RawCommit<'a>>,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::{Project, repository_name};
 use crate::event::{Commit, Event, Kind, Person};
-use crate::forges::reading::{Unread, commit_id, owned, paths, shape};
+use crate::forges::reading::{Unread, commit_id, listed, owned, paths, shape};
 use crate::git_name::RefName;
 
 #[derive(Deserialize)]
@@ -51,7 +51,7 @@ pub(super) struct Push<'a> {
     user_email: Option<Cow<'a, str>>,
     #[serde(borrow)]
     project: Project<'a>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "listed")]
     commits: Option<Vec<RawCommit<'a>>>,
     total_commits_count: Option<u64>,
 }
