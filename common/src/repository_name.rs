@@ -76,8 +76,15 @@ fn normalise(value: &str) -> Result<String, &'static str> {
     }
     let (authority, path) = split(value).ok_or("it has no host and path")?;
     let host = without_user_and_port(authority).to_ascii_lowercase();
-    let host_is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    if host.is_empty() || host.starts_with('-') || !host.bytes().all(host_is_plain) {
+    // An IPv6 address stands in brackets (RFC 3986 section 3.2.2), and only there a colon is the host's own.
+    let is_plain = |text: &str, more: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    let is_a_host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| is_plain(address, b":.")),
+        None => is_plain(&host, b"-._") && !host.starts_with('-'),
+    };
+    if !is_a_host {
         return Err("its host is not a host name");
     }
     let path = path.trim_matches('/');
@@ -163,6 +170,9 @@ mod tests {
             "host/-x",
             "host/a.git/b",
             "a\n/b",
+            "ssh://git@[git.example.com:7999/proj/shop.git",
+            "a[b]/c",
+            "[]/c",
         ] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad:?}");
         }

@@ -219,10 +219,12 @@ impl Dialect {
             }
             Self::Generic(generic) => generic.read(headers, body)?,
         };
-        Ok(match reading {
-            Reading::Events(events) => Reading::Events(events.into_iter().map(Event::bounded).collect()),
-            nothing @ Reading::Nothing(_) => nothing,
-        })
+        let Reading::Events(events) = reading else { return Ok(reading) };
+        // Root would refuse it; the sender is told at once.
+        if let Some(why) = events.iter().find_map(Event::contradiction) {
+            return Ok(Reading::Nothing(why));
+        }
+        Ok(Reading::Events(events.into_iter().map(Event::bounded).collect()))
     }
 
     /// Whether a body of this content type can be read (RFC 9110 section 8.3).
