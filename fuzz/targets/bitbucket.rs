@@ -1,3 +1,5 @@
+//! Bitbucket Cloud's deliveries.
+
 #![no_main]
 
 use hookspool_common::forges::{Dialect, Provider};

@@ -1,3 +1,5 @@
+//! Bitbucket Server's deliveries.
+
 #![no_main]
 
 use hookspool_common::forges::{Dialect, Provider};

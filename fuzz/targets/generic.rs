@@ -1,3 +1,5 @@
+//! Deliveries of sources that the configuration describes.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hookspool_fuzz::read_generic(data));

@@ -1,3 +1,5 @@
+//! Gitea's, Forgejo's and Gogs' deliveries.
+
 #![no_main]
 
 use hookspool_common::forges::{Dialect, Provider};

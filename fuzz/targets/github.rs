@@ -1,3 +1,5 @@
+//! GitHub's deliveries.
+
 #![no_main]
 
 use hookspool_common::forges::{Dialect, Provider};

@@ -1,3 +1,5 @@
+//! GitLab's deliveries.
+
 #![no_main]
 
 use hookspool_common::forges::{Dialect, Provider};

@@ -1,3 +1,5 @@
+//! A Pact Broker's calls.
+
 #![no_main]
 
 use hookspool_common::forges::{Dialect, Provider};
