@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hookspool_common::clock::Clock;
-use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
+use hookspool_common::config::{Commands, Config, Job, JobSecret, Phase, Repository, Step};
 use hookspool_common::ledger::{Ledger, Outcome, ProcessResult, Run, StepRecord};
 use hookspool_common::masking::{MIN_MASKED_BYTES, Masks};
 use hookspool_common::matching::why_not;
@@ -296,7 +296,7 @@ fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
 
 fn read_secrets(store: &SecretStore, job: &Job) -> anyhow::Result<Vec<(String, Secret)>> {
     let mut secrets = Vec::new();
-    for name in &job.secrets {
+    for JobSecret { name, .. } in &job.secrets {
         let secret = store.read(name)?;
         let length = secret.bytes().len();
         anyhow::ensure!(
