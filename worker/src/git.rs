@@ -61,7 +61,10 @@ impl Remote {
 
     /// ssh without anybody's configuration: it never asks, and never trusts a host that nobody pinned.
     fn ssh_command(&self) -> String {
-        let mut words = vec!["ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30".to_owned()];
+        let mut words = vec![
+            "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30 -o ServerAliveInterval=30"
+                .to_owned(),
+        ];
         if let Some(known_hosts) = &self.known_hosts {
             words.push(format!("-o UserKnownHostsFile={}", quoted(known_hosts)));
         }

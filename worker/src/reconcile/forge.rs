@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use crate::git::{self, Remote};
 use crate::harmless::one_line;
+use crate::process::end_with_this_process;
 use crate::receiver_side::Patient;
 
 /// How long a forge may take. It names its refs in a second or two, also where there are a hundred thousand.
@@ -64,6 +65,7 @@ pub(super) fn ask(folder: &Path, remote: &Remote) -> Result<Refs, NoAnswer> {
     let mut complaints = tempfile::tempfile()?;
     // A group of its own, with whatever git starts.
     command.process_group(0).stdout(Stdio::piped()).stderr(complaints.try_clone()?);
+    end_with_this_process(&mut command);
     let mut git = command.spawn()?;
     let said = listen(&mut git);
     if said.is_err() {
