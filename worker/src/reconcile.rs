@@ -129,7 +129,7 @@ fn due(config: &Config, known: &[Reconciled], now: Instant) -> Vec<RepositoryNam
     let mut due: Vec<(Option<Instant>, RepositoryName)> = Vec::new();
     for repository in wanted(config) {
         let asked_at = known.iter().find(|state| state.repository == repository.name).map(|state| state.asked_at);
-        let interval = repository.reconcile.map(|interval| interval_millis(interval)).unwrap_or_default();
+        let interval = repository.reconcile.map(interval_millis).unwrap_or_default();
         // A clock that was set back says nothing of how long ago that was.
         let is_due = asked_at.is_none_or(|asked_at| asked_at > now || now >= asked_at.plus_millis(interval - EARLY_MILLIS));
         if is_due && !due.iter().any(|(_, name)| *name == repository.name) {

@@ -167,7 +167,7 @@ fn a_look_that_another_one_came_before_makes_nothing() {
     let (repository, job, scheduled) = scheduled_jobs(&machine.config).next().unwrap();
     let look = look(repository, job, scheduled, &Zone::utc(), known.first(), at(3 * HOUR)).unwrap();
     assert!(look.due.is_some());
-    assert_eq!(machine.ledger.look_at_schedules(&[look.clone()], &[], at(3 * HOUR)).unwrap().len(), 1);
+    assert_eq!(machine.ledger.look_at_schedules(std::slice::from_ref(&look), &[], at(3 * HOUR)).unwrap().len(), 1);
     assert_eq!(machine.ledger.look_at_schedules(&[look], &[], at(3 * HOUR)).unwrap().len(), 0);
 }
 
