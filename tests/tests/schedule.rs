@@ -63,8 +63,8 @@ fn a_job_runs_at_its_time_on_the_default_branch_and_everywhere_it_says_why() {
     );
     // Nobody pushed, so whoever answers for the machine is told.
     assert_eq!(server.mails().len(), 1);
-    let words = server.mails()[0].words();
-    assert!(words.contains("scheduled") && words.contains("ops@example.org"), "{words}");
+    let mail = server.mails().remove(0);
+    assert!(mail.words().contains("Cause scheduled") && mail.header("To").contains("ops@example.org"), "{}", mail.words());
     let listed = server.json(&["schedule", "--json"]);
     assert_eq!((&listed[0]["last_run"]["run"], text(&listed[0]["last_run"]["state"])), (&Value::from(1), "succeeded".into()));
 }
