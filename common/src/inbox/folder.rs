@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+use nix::unistd::{AccessFlags, Uid, access};
 
 use crate::record::InboxIdentity;
+use crate::trusted::{user_name, whose};
 
 /// Exists while there is something to import. `PathExists=` of a path unit watches it.
 pub const WAKE_FILE: &str = "wake";
@@ -26,14 +27,6 @@ pub struct SpoolError {
     user: String,
 }
 
-fn user_name(uid: u32) -> String {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-fn group_name(gid: u32) -> String {
-    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
-}
-
 /// Checks that the present user may write to the spool folder.
 ///
 /// # Errors
@@ -45,12 +38,7 @@ pub fn check_folder(folder: &Path) -> Result<(), SpoolError> {
         Ok(metadata) => metadata,
         Err(error) => return fail(format!("user {user} cannot look at it: {error}")),
     };
-    let whose = format!(
-        "it belongs to {}:{} with mode {:04o}",
-        user_name(metadata.uid()),
-        group_name(metadata.gid()),
-        metadata.permissions().mode() & 0o7777
-    );
+    let whose = format!("it {}", whose(metadata.uid(), metadata.gid(), metadata.mode()));
     if !metadata.is_dir() {
         return fail(format!("it is not a folder; {whose}"));
     }
