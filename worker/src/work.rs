@@ -10,8 +10,9 @@ use anyhow::Context;
 use hookspool_common::clock::Clock;
 use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
 use hookspool_common::ledger::{Ledger, Outcome, ProcessResult, Run, StepRecord};
-use hookspool_common::masking::{MIN_MASKED_BYTES, Masks};
+use hookspool_common::masking::Masks;
 use hookspool_common::matching::why_not;
+use hookspool_common::names::SecretName;
 use hookspool_common::secrets::{Secret, SecretStore};
 
 use crate::checkout::hand_over::hand_over;
@@ -23,6 +24,7 @@ use crate::journal::Journal;
 use crate::output::{self, RunLog};
 use crate::process::{Account, Cancel, Containment, Launch, Supervisor};
 use crate::report::{Ending, OUTPUT_END_BYTES};
+use crate::scripts;
 
 /// A run while it runs.
 pub(crate) struct Work<'a> {
@@ -138,7 +140,7 @@ impl<'a> Work<'a> {
                     self.step(setting, step, &runs_as, &outcome)?
                 }
                 // `always` is still to come.
-                Err(error) => self.step_without_user(step, &error)?,
+                Err(error) => self.step_that_cannot_start(step, &error)?,
             };
             if outcome == Outcome::Succeeded {
                 outcome = self.outcome_of(step.phase.as_str(), &result);
@@ -192,9 +194,14 @@ impl<'a> Work<'a> {
 
     fn step(&mut self, setting: &Setting<'_>, step: &Step, account: &Account, so_far: &Outcome) -> anyhow::Result<ProcessResult> {
         let name = step.phase.as_str();
+        let work = self.folders.work(self.run.id);
+        if account.is_root()
+            && let Err(error) = scripts::trust(&step.commands, &work)
+        {
+            return self.step_that_cannot_start(step, &error.into());
+        }
         self.log.note(&format!("{name}: as user {}, at most {}", account.name, shown(step.timeout)));
         self.begin_step(name)?;
-        let work = self.folders.work(self.run.id);
         let environment = environment::of(&StepContext {
             run: &self.run,
             repository: setting.repository,
@@ -230,7 +237,7 @@ impl<'a> Work<'a> {
         Ok(result)
     }
 
-    fn step_without_user(&mut self, step: &Step, error: &anyhow::Error) -> anyhow::Result<ProcessResult> {
+    fn step_that_cannot_start(&mut self, step: &Step, error: &anyhow::Error) -> anyhow::Result<ProcessResult> {
         let (name, result) = (step.phase.as_str(), ProcessResult::NotStarted(format!("{error:#}")));
         self.begin_step(name)?;
         self.end_step(result.clone())?;
@@ -295,17 +302,8 @@ fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
 }
 
 fn read_secrets(store: &SecretStore, job: &Job) -> anyhow::Result<Vec<(String, Secret)>> {
-    let mut secrets = Vec::new();
-    for name in &job.secrets {
-        let secret = store.read(name)?;
-        let length = secret.bytes().len();
-        anyhow::ensure!(
-            length >= MIN_MASKED_BYTES,
-            "secret `{name}` has {length} bytes; below {MIN_MASKED_BYTES} it could not be masked in logs"
-        );
-        secrets.push((name.to_string(), secret));
-    }
-    Ok(secrets)
+    let read = |name: &SecretName| Ok((name.to_string(), store.read_maskable(name)?));
+    job.secrets.iter().map(read).collect()
 }
 
 fn launches(commands: &Commands, folder: &Path) -> Vec<Launch> {
