@@ -19,19 +19,34 @@ pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// A secret's bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct Secret {
+    written: Vec<u8>,
+    /// Where the one line end begins that an editor or `echo` leaves behind it.
+    end: usize,
+}
 
 impl Secret {
     /// The secret with exactly these bytes.
     #[must_use]
     pub const fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self { end: bytes.len(), written: bytes }
     }
 
-    /// The bytes.
+    fn of_file(written: Vec<u8>) -> Self {
+        let line = written.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        Self { end: line.unwrap_or(&written).len(), written }
+    }
+
+    /// The bytes, without the line end after them.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.written[..self.end]
+    }
+
+    /// The bytes as they are in the secret's file. A key for ssh is none without its last line end.
+    #[must_use]
+    pub fn as_written(&self) -> &[u8] {
+        &self.written
     }
 }
 
@@ -163,16 +178,11 @@ impl SecretStore {
         let mut bytes = Vec::new();
         let read = file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes);
         let size = read.map_err(|error| SecretError::Unreadable { name: name.clone(), path: path.clone(), error })? as u64;
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-            if bytes.last() == Some(&b'\r') {
-                bytes.pop();
-            }
-        }
-        if bytes.is_empty() || size > MAX_SECRET_BYTES {
+        let secret = Secret::of_file(bytes);
+        if secret.bytes().is_empty() || size > MAX_SECRET_BYTES {
             return Err(SecretError::Size { name: name.clone(), path });
         }
-        Ok((Secret(bytes), path))
+        Ok((secret, path))
     }
 
     fn open(&self, name: &SecretName) -> Result<(File, PathBuf), SecretError> {
@@ -211,6 +221,7 @@ mod tests {
         assert_eq!(store.read(&name()).unwrap().bytes(), b"from file\n");
         std::fs::write(credentials.join("hook"), "from credential\r\n").unwrap();
         assert_eq!(store.read(&name()).unwrap().bytes(), b"from credential");
+        assert_eq!(store.read(&name()).unwrap().as_written(), b"from credential\r\n");
     }
 
     #[test]

@@ -71,10 +71,8 @@ impl Untrusted {
     #[must_use]
     pub fn remedy(&self) -> String {
         let path = quoted(&self.path);
-        let commands = [
-            self.is_foreign.then(|| format!("chown -h root {path}")),
-            self.is_writable.then(|| format!("chmod go-w {path}")),
-        ];
+        let commands =
+            [self.is_foreign.then(|| format!("chown -h root {path}")), self.is_writable.then(|| format!("chmod go-w {path}"))];
         commands.into_iter().flatten().collect::<Vec<_>>().join(" && ")
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use hookspool_common::clock::Clock;
+use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::{Config, OnNew};
 use hookspool_common::ledger::{Ledger, Run, SqliteLedger};
 use hookspool_common::names::RunId;
@@ -98,7 +98,7 @@ fn look_at_everything(
         let imported = import(config, &mut ledger, clock);
         let reaped = reap(config, &mut ledger, folders, clock)?;
         cancel_for_newcomers(config, &ledger, folders)?;
-        let started = start_runs(config, &ledger)?;
+        let started = start_runs(config, &ledger, clock.now())?;
         let sent = send_due(config, &mut ledger, &secrets, clock)?;
         let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
         if !changed {
@@ -108,11 +108,11 @@ fn look_at_everything(
 }
 
 /// Starts what lanes and slots allow. Whether any runner claimed its run.
-fn start_runs(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<bool> {
+fn start_runs(config: &Config, ledger: &dyn Ledger, now: Instant) -> anyhow::Result<bool> {
     let slots = usize::try_from(config.worker.slots).unwrap_or(usize::MAX);
     let free = slots.saturating_sub(ledger.running()?.len());
     let mut started = false;
-    for run in ledger.startable(free)? {
+    for run in ledger.startable(now, free)? {
         match start_runner(config, run) {
             Ok(claimed) => started |= claimed,
             Err(error) => tracing::error!(%run, error = format!("{error:#}"), "cannot start a runner"),

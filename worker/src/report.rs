@@ -49,7 +49,7 @@ pub fn conclude(
 
 /// Removes what a run needed only while it ran. Its log stays.
 pub fn clean_up(folders: &Folders, lock: &Alive) {
-    for folder in [folders.work(lock.run()), folders.run(lock.run())] {
+    for folder in [folders.secrets(lock.run()), folders.work(lock.run()), folders.run(lock.run())] {
         if let Err(error) = remove_tree(&folder) {
             tracing::warn!(run = %lock.run(), folder = %folder.display(), %error, "cannot remove a run's folder");
         }

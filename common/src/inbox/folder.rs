@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Uid, access};
 
+use super::INBOX_FILE;
 use crate::record::InboxIdentity;
 use crate::trusted::{user_name, whose};
 
@@ -45,6 +46,22 @@ pub fn check_folder(folder: &Path) -> Result<(), SpoolError> {
     match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
         Ok(()) => Ok(()),
         Err(error) => fail(format!("user {user} may not write to it ({error}); {whose}")),
+    }
+}
+
+/// The inbox of this spool folder, if there is one. What lies in its place and is no file is not opened: whoever opens a pipe
+/// waits for its other end.
+///
+/// # Errors
+/// What the system says, or that it is no file.
+pub fn find_inbox(folder: &Path) -> io::Result<Option<PathBuf>> {
+    let path = folder.join(INBOX_FILE);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() => Ok(Some(path)),
+        Ok(_) => Err(io::Error::other(format!("{} is no file", path.display()))),
+        // A link that leads nowhere is something else than nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
 }
 
@@ -101,6 +118,21 @@ mod tests {
         fs::write(&absent, "").unwrap();
         assert!(check_folder(&absent).unwrap_err().to_string().contains("not a folder"));
         assert!(check_folder(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_inbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = folder.path().join(INBOX_FILE);
+        assert_eq!(find_inbox(folder.path()).unwrap(), None);
+        std::os::unix::fs::symlink("nowhere", &inbox).unwrap();
+        assert!(find_inbox(folder.path()).is_err());
+        fs::remove_file(&inbox).unwrap();
+        nix::unistd::mkfifo(&inbox, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(find_inbox(folder.path()).unwrap_err().to_string().ends_with("inbox.db is no file"));
+        fs::remove_file(&inbox).unwrap();
+        fs::write(&inbox, "").unwrap();
+        assert_eq!(find_inbox(folder.path()).unwrap(), Some(inbox));
     }
 
     #[test]

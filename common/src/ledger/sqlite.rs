@@ -22,7 +22,8 @@ use crate::sqlite;
 const PAGE_BYTES: u32 = 4096;
 
 /// Forward only; each in one transaction with those before it.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT"];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT", include_str!("schema-3.sql")];
 
 /// Root's database in one SQLite file.
 #[derive(Debug)]
@@ -119,12 +120,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn startable(&self, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql = "SELECT id FROM run AS this WHERE state = 'queued'
-            AND NOT EXISTS (SELECT 1 FROM run AS busy WHERE busy.state = 'running' AND busy.lane = this.lane)
-            AND NOT EXISTS (SELECT 1 FROM run AS earlier WHERE earlier.state = 'queued' AND earlier.lane = this.lane AND earlier.id < this.id)
-            ORDER BY id LIMIT ?1";
-        self.all(sql, [limited(limit)], |row| row.get(0).map(RunId::new))
+    fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
+        let sql =
+            "SELECT id FROM run WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1) ORDER BY priority DESC, id LIMIT ?2";
+        self.all(sql, params![now.millis(), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
     fn running(&self) -> Result<Vec<Run>, LedgerError> {

@@ -90,7 +90,10 @@ fn what_belongs_to_somebody_else_is_refused_also_in_a_sticky_folder() {
     lchown(&file, Some(stranger), None).unwrap();
     let (path, message) = complaint(&file);
     assert_eq!(path, file);
-    assert!(message.contains("it belongs to nobody:") && message.ends_with(&format!("chown -h root {}", file.display())), "{message}");
+    assert!(
+        message.contains("it belongs to nobody:") && message.ends_with(&format!("chown -h root {}", file.display())),
+        "{message}"
+    );
     // A folder of theirs that nobody may write to but they.
     lchown(&file, Some(0), None).unwrap();
     lchown(&sticky, Some(stranger), None).unwrap();
@@ -113,7 +116,9 @@ fn links_are_followed_where_nobody_else_could_have_laid_them() {
         assert_eq!((read(&at(path)).unwrap().as_str(), real), ("content", at("real/deep/file")), "{path}");
     }
     symlink(at("circle"), at("circle")).unwrap();
-    assert!(matches!(read(&at("circle")), Err(TrustError::Unreadable { error, .. }) if error.raw_os_error() == Some(nix::libc::ELOOP)));
+    assert!(
+        matches!(read(&at("circle")), Err(TrustError::Unreadable { error, .. }) if error.raw_os_error() == Some(nix::libc::ELOOP))
+    );
     // What a link leads through is part of the way.
     fs::set_permissions(at("real"), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(complaint(&at("absolute/deep/file")).0, at("real"));

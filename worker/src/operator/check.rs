@@ -85,8 +85,10 @@ impl Secrets {
         let of_mail = config.mail.iter().filter_map(|mail| mail.password.as_ref());
         let of_keys = config.repositories.iter().filter_map(|repository| repository.deploy_key.as_ref());
         of_mail.chain(of_keys).for_each(|name| found.look(worker.read(name)));
+        let of_tokens = config.repositories.iter().filter_map(|repository| repository.https_token.as_ref());
         let jobs = config.repositories.iter().flat_map(|repository| &repository.jobs);
-        jobs.flat_map(|job| &job.secrets).for_each(|name| found.look(worker.read_maskable(name)));
+        let of_jobs = jobs.flat_map(|job| job.secrets.iter().map(|secret| &secret.name));
+        of_tokens.chain(of_jobs).for_each(|name| found.look(worker.read_maskable(name)));
         found.look_at_host_keys(config);
         found.errors.sort();
         found.errors.dedup();
