@@ -21,6 +21,7 @@ mod show;
 mod log;
 mod trace;
 mod demo;
+mod selftest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Show(show) => show::show(&config()?, &show),
         Command::Log(log) => log::log(&config()?, &log),
         Command::Trace(trace) => trace::trace(&config()?, &trace),
+        Command::Selftest { test: options::Selftest::Privsep(privsep) } => selftest::privsep(&config()?, &privsep),
+        Command::SelftestChild => selftest::child().map(|()| Exit::Success),
         Command::ReadInbox { spool, query } => inbox::reader(&spool, &query).map(|()| Exit::Success),
     }
 }
