@@ -4,6 +4,8 @@ use std::fs;
 
 use super::*;
 
+mod jobs; // the keys of a job beyond its steps
+
 const MAIN: &str = r#"
 [paths]
 spool = "/tmp/x/spool"
