@@ -19,18 +19,18 @@ fn job(lines: &str) -> String {
 }
 
 fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("its mode can be set");
 }
 
 /// Gives it back to root.
 fn take_back(path: &Path) {
-    chown(path, Some(0), None).unwrap();
+    chown(path, Some(0), None).expect("root may take files back");
 }
 
 /// A pass fails, says this, and runs nothing.
 fn assert_refused(server: &Server, words: &[&str]) {
     let before = server.worker_log().len();
-    let status = server.pass_command().status().unwrap();
+    let status = server.pass_command().status().expect("a pass can be started");
     let said = server.worker_log();
     let said = &said[before.min(said.len())..];
     assert_eq!(status.code(), Some(4), "{said}");
@@ -244,4 +244,18 @@ fn whoever_cannot_read_the_secrets_is_told_that_they_were_not_checked() {
     let said = String::from_utf8_lossy(&check.stderr);
     assert_eq!(check.status.code(), Some(0), "{said}");
     assert!(said.contains("warning: secret `TOKEN` is not checked: ") && said.contains("check it as root"), "{said}");
+}
+
+#[test]
+fn a_mail_shows_no_secret_that_a_commits_message_holds() {
+    let server =
+        Server::new(&job("secrets = [\"TOKEN\"]\nbuild = \"true\"\nnotify = { to = [\"ops@example.org\"], on = \"always\" }"));
+    server.write_secret("TOKEN", "open-sesame");
+    let sha = server.laptop.push_commit("master", "Use open-sesame for the registry");
+    let mut delivery = Delivery::push("master", &sha);
+    delivery.body["commits"][0]["message"] = "Use open-sesame for the registry".into();
+    server.deliver_and_settle(&delivery);
+    let mail = &server.mails()[0];
+    assert!(mail.body.contains("Use *** for the registry"), "{}", mail.body);
+    assert!(!mail.body.contains("open-sesame"), "{}", mail.body);
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::alive::Alive;
 use crate::folders::{Folders, remove_tree};
 use crate::mail::{self, Before, Story};
+use crate::secrets;
 
 /// How much of the failing step's output a mail is made from.
 pub const OUTPUT_END_BYTES: u64 = 16 * 1024;
@@ -79,6 +80,7 @@ fn notices(
     let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
     let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
     let log_path = folders.log(run.id);
+    let run = &secrets::shown_in_mail(config, run);
     let story = Story {
         run,
         outcome: &ending.outcome,

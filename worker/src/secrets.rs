@@ -11,8 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hookspool_common::config::{Job, Repository, SecretForm};
-use hookspool_common::ledger::Outcome;
+use hookspool_common::config::{Config, Job, Repository, SecretForm};
+use hookspool_common::ledger::{Outcome, Run};
 use hookspool_common::masking::Masks;
 use hookspool_common::names::SecretName;
 use hookspool_common::secrets::{Secret, SecretStore};
@@ -57,6 +57,21 @@ fn of_the_forge(repository: &Repository) -> impl Iterator<Item = &SecretName> {
 fn masks_of<'n>(store: &SecretStore, names: impl Iterator<Item = &'n SecretName>) -> Masks {
     let secrets: Vec<Secret> = names.filter_map(|name| store.read(name).ok()).collect();
     Masks::new(&secrets)
+}
+
+/// The run as its mail may show it: a commit's message may hold a secret as well as a log.
+pub(crate) fn shown_in_mail(config: &Config, run: &Run) -> Run {
+    let mut shown = run.clone();
+    let repository = config.repository(&run.source, &run.repository);
+    if let Some((repository, job)) = repository.and_then(|repository| repository.job(&run.job).map(|job| (repository, job))) {
+        // As the runner's own store: whoever ends a run, a pass too, was started with the same credentials.
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let masks = masks(&SecretStore::of_worker(config.directory(), credentials), repository, job);
+        for commit in shown.event.commits.iter_mut().flatten() {
+            commit.message = masks.mask(&commit.message);
+        }
+    }
+    shown
 }
 
 /// The outcome, without secrets in its reason.

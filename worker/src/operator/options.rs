@@ -97,6 +97,9 @@ pub(super) struct Privsep {
     /// Where to make the scratch installation, instead of the system's place for temporary files
     #[arg(long, value_name = "FOLDER")]
     pub(super) within: Option<PathBuf>,
+    /// Tries only the attacks in whose description this text is
+    #[arg(long, value_name = "TEXT")]
+    pub(super) only: Option<String>,
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,

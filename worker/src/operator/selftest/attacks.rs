@@ -4,13 +4,16 @@ use hookspool_common::inbox::{INBOX_FILE, MARK_FILE, WAKE_FILE};
 use serde_json::{Value, json};
 
 use super::plant::Plant;
-use super::scratch::{JOB, REPOSITORY, Scratch};
+use super::scratch::{Commits, JOB, REPOSITORY};
 
 /// Length of the text that is too long, in bytes.
 const LONG: usize = 8 * 1024 * 1024;
 
 /// Length of the file that is mostly a hole, in bytes.
 const HUGE: u64 = 256 * 1024 * 1024 * 1024;
+
+/// What root alone may read and write, as a link in the spool folder names it.
+const CANARY: &str = "../canary";
 
 /// One attack.
 pub(super) struct Attack {
@@ -32,8 +35,7 @@ impl Attack {
 }
 
 /// Every attack, in the order in which they are told.
-pub(super) fn attacks(scratch: &Scratch) -> Vec<Attack> {
-    let commits = &scratch.commits;
+pub(super) fn attacks(commits: &Commits) -> Vec<Attack> {
     let mut all = vec![
         Attack::new("an honest delivery, for comparison", honest(&commits.tip)).running(&commits.tip),
         Attack::new(
@@ -43,10 +45,10 @@ pub(super) fn attacks(scratch: &Scratch) -> Vec<Attack> {
         .running(&commits.before),
     ];
     all.extend(code_in_the_inbox(&commits.tip));
-    all.extend(forged_records(scratch));
+    all.extend(forged_records(commits));
     all.extend(malformed_records(&commits.tip));
-    all.extend(things_in_the_place_of_the_inbox(scratch));
-    all.extend(things_in_the_place_of_the_small_files(scratch));
+    all.extend(things_in_the_place_of_the_inbox(commits));
+    all.extend(things_in_the_place_of_the_small_files(commits));
     all
 }
 
@@ -93,21 +95,22 @@ fn code_in_the_inbox(tip: &str) -> Vec<Attack> {
         let plants = honest(tip).into_iter().chain([Plant::Sql(statements)]).collect();
         Attack::new(what, plants)
     };
-    let mut triggers = "CREATE TABLE trap (what TEXT);".to_owned();
-    for table in ["inbox", "delivery", "body", "seen_lately", "seen_run", "seen_earlier"] {
-        for event in ["INSERT", "UPDATE", "DELETE"] {
-            triggers.push_str(&format!(
-                "CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN \
-                 INSERT INTO trap VALUES ('{table}'); SELECT load_extension('evil.so'); END;"
-            ));
+    let triggers = |does: &str| {
+        let mut all = "CREATE TABLE trap (what TEXT);".to_owned();
+        for table in ["inbox", "delivery", "body", "seen_lately", "seen_run", "seen_earlier"] {
+            for event in ["INSERT", "UPDATE", "DELETE"] {
+                all.push_str(&format!("CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN {does}; END;"));
+            }
         }
-    }
+        all
+    };
     let view =
         |of: &str, columns: &str| format!("ALTER TABLE {of} RENAME TO kept; CREATE VIEW {of} AS SELECT {columns} FROM kept;");
     let columns = "seq, id, source, load_extension('evil.so') AS provider_id, received_at, answer, reason, proposals";
     let lie = |sql: &str| format!("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = {sql} WHERE name = 'delivery';");
     vec![
-        then("triggers on every table of the inbox", triggers).running(tip),
+        then("triggers on every table of the inbox", triggers("INSERT INTO trap VALUES ('sprung')")).running(tip),
+        then("triggers that load a program", triggers("SELECT load_extension('evil.so')")).running(tip),
         then("a view that calls a function, in the place of the deliveries", view("delivery", columns)),
         then("a view in the place of the inbox's identity", view("inbox", "one, load_extension('evil.so') AS identity")),
         then("a schema that is no SQL", lie("'CREATE TABLE delivery (x); DROP TABLE ledger'")),
@@ -117,8 +120,7 @@ fn code_in_the_inbox(tip: &str) -> Vec<Attack> {
 }
 
 /// Records of the right form that say what nobody configured.
-fn forged_records(scratch: &Scratch) -> Vec<Attack> {
-    let commits = &scratch.commits;
+fn forged_records(commits: &Commits) -> Vec<Attack> {
     let other_job = json!([{ "event": push(&commits.tip), "jobs": [{ "repository": REPOSITORY, "job": "deploy" }] }]);
     let other_repository = json!([{
         "event": changed(&commits.tip, &[("repository", "github.com/evil/x".into())]),
@@ -201,26 +203,22 @@ fn malformed_records(tip: &str) -> Vec<Attack> {
         ),
         before_an_honest_one(
             "numbers at their ends",
-            vec![Plant::Sql(format!(
+            vec![Plant::Sql(
                 "INSERT INTO delivery VALUES (-9223372036854775808, randomblob(16), 'github', 'x', -9223372036854775808, 'ignored', 'x', '[]');\
-                 INSERT INTO delivery VALUES (0, randomblob(16), 'github', 'y', 9223372036854775807, 'ignored', 'y', '[]');"
-            ))],
+                 INSERT INTO delivery VALUES (0, randomblob(16), 'github', 'y', 9223372036854775807, 'ignored', 'y', '[]');".to_owned())],
         ),
     ]
 }
 
 /// The worker's importer reads no more than the receiver's user could.
-fn things_in_the_place_of_the_inbox(scratch: &Scratch) -> Vec<Attack> {
-    let tip = &scratch.commits.tip;
+fn things_in_the_place_of_the_inbox(commits: &Commits) -> Vec<Attack> {
+    let tip = &commits.tip;
     let inbox = || INBOX_FILE.to_owned();
     let beside = |suffix: &str| format!("{INBOX_FILE}{suffix}");
     let with_honest = |what: &str, plants: Vec<Plant>| Attack::new(what, honest(tip).into_iter().chain(plants).collect());
     let huge = with_honest("an inbox of 256 GiB that is mostly a hole", vec![Plant::Length(inbox(), HUGE)]);
     vec![
-        Attack::new(
-            "a link to what root alone may read, in the place of the inbox",
-            vec![Plant::Link(inbox(), scratch.canary())],
-        ),
+        Attack::new("a link to what root alone may read, in the place of the inbox", vec![Plant::Link(inbox(), CANARY.into())]),
         Attack::new("a link to /etc/shadow, in the place of the inbox", vec![Plant::Link(inbox(), "/etc/shadow".into())]),
         Attack::new(
             "a link to a device that never ends, in the place of the inbox",
@@ -235,17 +233,17 @@ fn things_in_the_place_of_the_inbox(scratch: &Scratch) -> Vec<Attack> {
         with_honest(
             "links to what root alone may write, in the place of the inbox's logs",
             vec![
-                Plant::Link(beside("-wal"), scratch.canary()),
-                Plant::Link(beside("-shm"), scratch.canary()),
-                Plant::Link(beside("-journal"), scratch.canary()),
+                Plant::Link(beside("-wal"), CANARY.into()),
+                Plant::Link(beside("-shm"), CANARY.into()),
+                Plant::Link(beside("-journal"), CANARY.into()),
             ],
         ),
     ]
 }
 
 /// The wake file, and the mark of what was taken over.
-fn things_in_the_place_of_the_small_files(scratch: &Scratch) -> Vec<Attack> {
-    let tip = &scratch.commits.tip;
+fn things_in_the_place_of_the_small_files(commits: &Commits) -> Vec<Attack> {
+    let tip = &commits.tip;
     let (wake, mark) = (|| WAKE_FILE.to_owned(), || MARK_FILE.to_owned());
     let with_honest = |what: &str, plants: Vec<Plant>| {
         let honest = forged(&asked(push(tip)));
@@ -253,14 +251,11 @@ fn things_in_the_place_of_the_small_files(scratch: &Scratch) -> Vec<Attack> {
     };
     vec![
         Attack::new("a wake file without an inbox", vec![Plant::File(wake(), String::new())]),
-        with_honest("a link to what is root's, for a wake file", vec![Plant::Link(wake(), scratch.canary())]).running(tip),
+        with_honest("a link to what is root's, for a wake file", vec![Plant::Link(wake(), CANARY.into())]).running(tip),
         with_honest("a pipe for a wake file", vec![Plant::Pipe(wake())]).running(tip),
         with_honest("a folder for a wake file", vec![Plant::Folder(wake())]),
-        with_honest("a link to what is root's, for a mark", vec![Plant::Link(mark(), scratch.canary())]),
-        with_honest(
-            "a link to what is root's, for the next mark",
-            vec![Plant::Link(format!("{MARK_FILE}.new"), scratch.canary())],
-        ),
+        with_honest("a link to what is root's, for a mark", vec![Plant::Link(mark(), CANARY.into())]),
+        with_honest("a link to what is root's, for the next mark", vec![Plant::Link(format!("{MARK_FILE}.new"), CANARY.into())]),
         with_honest("a pipe for a mark", vec![Plant::Pipe(mark())]),
         with_honest("a mark that lies in the future", vec![Plant::Mark(i64::MAX)]),
         with_honest("a mark that lies in the past", vec![Plant::Mark(i64::MIN)]).running(tip),

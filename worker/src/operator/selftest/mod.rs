@@ -48,8 +48,11 @@ pub(super) fn privsep(config: &Config, options: &options::Privsep) -> anyhow::Re
     ensure!(!receiver.is_root(), "[receiver] user is root, so there is nothing that keeps them apart; name another");
     ensure!(!builder.is_root(), "[worker] user is root, so there is nothing that keeps them apart; name another");
     let scratch = Scratch::make(options.within.as_deref(), &receiver, &builder)?;
+    let mut attacks = attacks(&scratch.commits);
+    attacks.retain(|attack| options.only.as_ref().is_none_or(|text| attack.what.contains(text)));
+    ensure!(!attacks.is_empty(), "no attack is described by {:?}", options.only.as_deref().unwrap_or_default());
     out.heading(&format!("Attacks by {}, in {}", receiver.name, scratch.folder().display()))?;
-    try_all(&scratch, &attacks(&scratch), &mut out)?;
+    try_all(&scratch, &attacks, &mut out)?;
     out.heading(&format!("Rights in the installation of {}", config.file.display()))?;
     for finding in rights::look(config, &receiver, &builder)? {
         out.take(finding)?;

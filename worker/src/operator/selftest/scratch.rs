@@ -1,5 +1,5 @@
-//! What is made to be attacked: a folder with a forge, a file that nobody but root may read, and an installation for each
-//! attack, with the machine's real users.
+//! What is made to be attacked: a folder with a forge, and an installation for each attack, with the machine's real users and
+//! a file that nobody but root may read.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -45,20 +45,11 @@ impl Scratch {
         // All users come by here.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let commits = make_forge(folder.path()).context("cannot make a repository")?;
-        let scratch = Self { folder, receiver: receiver.clone(), builder: builder.clone(), commits };
-        let canary = scratch.canary();
-        fs::write(&canary, uuid::Uuid::now_v7().simple().to_string())?;
-        fs::set_permissions(&canary, Permissions::from_mode(0o600))?;
-        Ok(scratch)
+        Ok(Self { folder, receiver: receiver.clone(), builder: builder.clone(), commits })
     }
 
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// A file that root alone may read and write; it stands for /etc/shadow.
-    pub(super) fn canary(&self) -> PathBuf {
-        self.folder().join("canary")
     }
 
     /// An installation of its own.
@@ -75,7 +66,10 @@ impl Scratch {
         write(&folder.join("etc/repositories/shop.toml"), &self.repository_file(&folder))?;
         let config = Config::load(&file)?;
         let folders = Folders::new(&config.paths);
-        Ok(Installation { config, folders, folder })
+        let installation = Installation { config, folders, folder, secret: uuid::Uuid::now_v7().simple().to_string() };
+        fs::write(installation.canary(), &installation.secret)?;
+        fs::set_permissions(installation.canary(), Permissions::from_mode(0o600))?;
+        Ok(installation)
     }
 
     fn main_file(&self, folder: &Path) -> String {
@@ -110,10 +104,17 @@ impl Scratch {
 pub(super) struct Installation {
     pub(super) config: Config,
     pub(super) folders: Folders,
+    /// What is in the canary.
+    pub(super) secret: String,
     folder: PathBuf,
 }
 
 impl Installation {
+    /// A file that root alone may read and write; it stands for /etc/shadow.
+    pub(super) fn canary(&self) -> PathBuf {
+        self.at("canary")
+    }
+
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
