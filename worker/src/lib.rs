@@ -16,6 +16,8 @@ pub mod output; // a run's log: masked, bounded, the end kept
 pub mod git; // git, deaf to whatever a repository says
 pub mod checkout; // exactly the commit, if the forge has it on the ref
 pub mod environment; // what a step learns of its event
+mod secrets; // what a run's log must not show, and how its steps get what is theirs
+mod scripts; // scripts outside the checkout that root is to run
 pub mod work; // a run while it runs
 pub mod runner; // one run, from claim to outcome
 pub mod reap; // runs whose runner died
