@@ -13,12 +13,10 @@ use nix::unistd::geteuid;
 use super::beside;
 use crate::environment;
 use crate::folders::Folders;
+use crate::launcher::is_booted_with_systemd;
 
 /// What starts a pass where systemd runs the worker.
 const UNIT: &str = "hookspool-worker.service";
-
-/// Is there exactly where the system was booted with systemd (sd_booted(3)).
-const BOOTED: &str = "/run/systemd/system";
 
 /// Who makes a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +30,7 @@ pub(super) enum Passing {
 impl Passing {
     /// Who makes the passes of this configuration on this machine.
     pub(super) fn of(config: &Config) -> Self {
-        let is_booted = Path::new(BOOTED).is_dir();
+        let is_booted = is_booted_with_systemd();
         Self::choose(is_booted, geteuid().is_root(), &config.file, || systemctl(&["cat"]).is_ok())
     }
 

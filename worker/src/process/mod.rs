@@ -8,6 +8,7 @@ mod supervise; // waits, reads, ends
 
 pub use account::{Account, AccountError};
 pub use containment::Containment;
+pub(crate) use containment::cgroup_mount;
 pub use descendants::kill_marked;
 pub use spawn::Launch;
 pub(crate) use spawn::leave_the_terminal;
