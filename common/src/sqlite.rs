@@ -21,8 +21,11 @@ pub(crate) fn open(path: &Path, page_bytes: u32, busy: Duration, migrations: &[&
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", 500)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
+    // A migration may put a table in another's place, which references to it must survive (sqlite.org/lang_altertable.html,
+    // section 7).
+    connection.pragma_update(None, "foreign_keys", false)?;
     migrate(&mut connection, migrations)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
 }
 
@@ -49,6 +52,11 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result
     }
     for migration in migrations.iter().skip(done as usize) {
         transaction.execute_batch(migration)?;
+    }
+    let dangling = transaction.prepare("PRAGMA foreign_key_check")?.exists([])?;
+    if dangling {
+        let message = "a migration would leave references to rows that are not there; nothing was changed".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CONSTRAINT), Some(message)));
     }
     transaction.pragma_update(None, "user_version", newest)?;
     transaction.commit()

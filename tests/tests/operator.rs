@@ -131,7 +131,21 @@ fn a_delivery_can_be_followed_from_its_arrival_to_its_mail() {
     let delivery = Delivery::push("master", &sha);
     let id = server.deliver_and_settle(&delivery);
     let runs = server.runs();
-    let mut of_a_run = vec!["run", "state", "reason", "repository", "job", "ref", "sha", "event", "delivery", "replayed_by"];
+    let mut of_a_run = vec![
+        "run",
+        "state",
+        "reason",
+        "repository",
+        "job",
+        "ref",
+        "sha",
+        "event",
+        "delivery",
+        "cause",
+        "asked_by",
+        "origin",
+        "attempt",
+    ];
     of_a_run.extend(["queued_at", "started_at", "ended_at", "duration_ms"]);
     of_a_run.sort_unstable();
     assert_eq!(keys(&runs[0]), of_a_run);

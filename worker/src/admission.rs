@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hookspool_common::config::{Config, Job, OnNew};
+use hookspool_common::config::{Config, DEFAULT_PRIORITY, Job, OnNew};
 use hookspool_common::event::{Event, Kind};
 use hookspool_common::ledger::{Admission, Request};
 use hookspool_common::matching::{Match, why_not};
@@ -49,6 +49,7 @@ fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Mat
         job: asked.job.clone(),
         event: Arc::clone(event),
         on_new: job.lane.on_new,
+        priority: job.lane.priority,
         refused: None,
     }
 }
@@ -66,6 +67,7 @@ fn refused(event: &Arc<Event>, asked: &Match, why: String) -> Request {
         job: asked.job.clone(),
         event,
         on_new: OnNew::Queue,
+        priority: DEFAULT_PRIORITY,
         refused: Some(why),
     }
 }

@@ -81,7 +81,6 @@ fn of_the_event(context: &StepContext<'_>) -> Vec<Variable> {
         set("HOOKSPOOL_RUN", run.id),
         set("HOOKSPOOL_JOB", &run.job),
         set("HOOKSPOOL_STEP", context.phase.as_str()),
-        set("HOOKSPOOL_DELIVERY", run.delivery),
         set("HOOKSPOOL_SOURCE", &run.source),
         set("HOOKSPOOL_REPOSITORY", &run.repository),
         set("HOOKSPOOL_CLONE_URL", &context.repository.clone),
@@ -90,6 +89,7 @@ fn of_the_event(context: &StepContext<'_>) -> Vec<Variable> {
         set("HOOKSPOOL_EVENT_KIND", event.kind.as_str()),
     ];
     let mut known = |name: &str, value: Option<String>| variables.extend(value.map(|value| set(name, value)));
+    known("HOOKSPOOL_DELIVERY", run.delivery.map(|delivery| delivery.to_string()));
     known("HOOKSPOOL_REF", run.reference.as_ref().map(ToString::to_string));
     known("HOOKSPOOL_BRANCH", event.branch.clone());
     known("HOOKSPOOL_TAG", event.tag.clone());

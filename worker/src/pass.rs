@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hookspool_common::clock::Clock;
+use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::{Config, OnNew};
 use hookspool_common::ledger::{Ledger, Run, RunState, SqliteLedger};
 use hookspool_common::secrets::SecretStore;
@@ -96,7 +96,7 @@ fn look_at_everything(
         let imported = import(config, &mut ledger, clock);
         let reaped = reap(config, &mut ledger, folders, launcher, clock)?;
         cancel_for_newcomers(config, &ledger, folders)?;
-        let started = start_runs(config, &ledger, launcher)?;
+        let started = start_runs(config, &ledger, launcher, clock.now())?;
         let sent = send_due(config, &mut ledger, &secrets, clock)?;
         let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
         if !changed {
@@ -106,11 +106,11 @@ fn look_at_everything(
 }
 
 /// Starts what lanes and slots allow. Whether any runner claimed its run.
-fn start_runs(config: &Config, ledger: &dyn Ledger, launcher: &dyn Launcher) -> anyhow::Result<bool> {
+fn start_runs(config: &Config, ledger: &dyn Ledger, launcher: &dyn Launcher, now: Instant) -> anyhow::Result<bool> {
     let slots = usize::try_from(config.worker.slots).unwrap_or(usize::MAX);
     let free = slots.saturating_sub(ledger.running()?.len());
     let mut started = false;
-    for id in ledger.startable(free)? {
+    for id in ledger.startable(now, free)? {
         let Some(run) = ledger.run(id)? else { continue };
         if let Err(error) = launcher.start(&Order::new(config, &run)) {
             tracing::error!(run = %id, error = format!("{error:#}"), "cannot start a runner");

@@ -32,7 +32,6 @@ pub fn reap(
         if ledger.run(run.id)?.is_some_and(|run| run.state.is_final()) {
             continue;
         }
-        end_what_is_left(folders, &run);
         let end = match launcher.bury(&lock) {
             Ok(end) => end,
             Err(error) => {
@@ -40,6 +39,7 @@ pub fn reap(
                 continue;
             }
         };
+        end_what_is_left(folders, &run);
         let ending = ending_of(folders, &run, end.as_ref());
         tracing::warn!(run = %run.id, outcome = %ending.outcome.state(), "the run's runner died");
         conclude(config, ledger, folders, &lock, &ending, clock.now())?;
@@ -90,7 +90,6 @@ fn sweep(ledger: &dyn Ledger, folders: &Folders, launcher: &dyn Launcher) -> any
             }
         }
     }
-
     for id in folders.runs_with_folders()? {
         let is_over = ledger.run(id)?.is_none_or(|run| run.state.is_final());
         if is_over && let Some(lock) = Alive::take(folders, id)? {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hookspool_common::clock::Clock;
-use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
-use hookspool_common::ledger::{Ledger, Outcome, ProcessResult, Run, StepRecord};
+use hookspool_common::config::{Commands, Config, Job, JobSecret, Phase, Repository, Step};
+use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run, StepRecord};
 use hookspool_common::masking::{MIN_MASKED_BYTES, Masks};
 use hookspool_common::matching::why_not;
 use hookspool_common::secrets::{Secret, SecretStore};
@@ -165,7 +165,13 @@ impl<'a> Work<'a> {
             Checkout::Ready { sha, from_fork } => {
                 self.log.note(&format!("checkout: the workspace is at {sha}"));
                 if self.run.sha.is_none() && !self.run.event.kind.is_deletion() {
-                    ledger.resolve(self.run.id, &sha)?;
+                    match ledger.resolve(self.run.id, &sha) {
+                        // The run goes on; the newer program will end it by its journal.
+                        Err(error @ LedgerError::Newer) => {
+                            tracing::warn!(run = %self.run.id, %error, "cannot write the commit down")
+                        }
+                        other => other?,
+                    }
                 }
                 self.run.sha = Some(sha);
                 (ProcessResult::Exited(0), Ok(from_fork))
@@ -296,7 +302,7 @@ fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
 
 fn read_secrets(store: &SecretStore, job: &Job) -> anyhow::Result<Vec<(String, Secret)>> {
     let mut secrets = Vec::new();
-    for name in &job.secrets {
+    for JobSecret { name, .. } in &job.secrets {
         let secret = store.read(name)?;
         let length = secret.bytes().len();
         anyhow::ensure!(

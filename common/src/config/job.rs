@@ -1,155 +1,50 @@
-//! `[[job]]`: when it runs, its steps, and who learns of it.
-
-use std::time::Duration;
+//! `[[job]]`: when it runs, its steps, and what holds for all of them.
 
 use toml::de::DeValue;
 
-use super::mail::MailAddress;
+use super::lane::{self, Lane};
+use super::limits::{self, Limits};
 use super::main_file::read_user;
-use super::problem::{Report, suggestion};
-use super::table::{Table, Value};
+use super::notify::{self, Notify};
+use super::problem::Report;
+use super::retry::{self, OnCrash, Retry};
+use super::step::{self, DEFAULT_STEP_TIMEOUT, Phase, Step, StepDefaults};
+use super::table::{Table, Text};
 use super::when::{self, Conditions};
+use super::workspace::{self, Workspace};
 use crate::names::{JobName, SecretName};
 
-/// How long a step may take where nothing else is said.
-pub const DEFAULT_STEP_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-
-/// A job's steps have these names and this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    /// Makes what is to be tested.
-    Build,
-    /// Says whether it is good.
-    Test,
-    /// Puts it where it is used; only after build and test succeeded.
-    Deploy,
-    /// Runs last, whatever came before.
-    Always,
-}
-
-impl Phase {
-    /// Every phase, in order.
-    pub const ALL: [Self; 4] = [Self::Build, Self::Test, Self::Deploy, Self::Always];
-
-    /// The phase's key in the configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Build => "build",
-            Self::Test => "test",
-            Self::Deploy => "deploy",
-            Self::Always => "always",
-        }
-    }
-}
-
-/// What a step executes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Commands {
-    /// Scripts for `/bin/sh -eu -c`, one after the other.
-    Shell(Vec<String>),
-    /// A program and its arguments, without a shell.
-    Argv(Vec<String>),
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// Which one.
-    pub phase: Phase,
-    /// What it executes.
-    pub commands: Commands,
-    /// As whom, if not as the job's user.
-    pub user: Option<String>,
-    /// How long it may take.
-    pub timeout: Duration,
-}
-
-/// What a newcomer to a lane does to those already there.
+/// How a step gets a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnNew {
-    /// It waits its turn.
-    Queue,
-    /// It takes the place of those that have not started.
+pub enum SecretForm {
+    /// As a variable of the environment.
     #[default]
-    ReplaceQueued,
-    /// It also ends the one that runs.
-    CancelRunning,
+    Environment,
+    /// As a file, whose path is in the variable.
+    File,
 }
 
-impl OnNew {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Queue, Self::ReplaceQueued, Self::CancelRunning];
+impl SecretForm {
+    /// Every form.
+    pub const ALL: [Self; 2] = [Self::Environment, Self::File];
 
-    /// The choice, as in configuration.
+    /// The form, as in configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Queue => "queue",
-            Self::ReplaceQueued => "replace-queued",
-            Self::CancelRunning => "cancel-running",
+            Self::Environment => "env",
+            Self::File => "file",
         }
     }
 }
 
-/// One run of a lane at a time.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lane {
-    /// The lane's name; without it each job and ref is a lane of its own.
-    pub group: Option<String>,
-    /// What a newcomer does.
-    pub on_new: OnNew,
-}
-
-/// When a run is told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NotifyOn {
-    /// After every run.
-    #[default]
-    Always,
-    /// After runs that did not succeed.
-    Failure,
-    /// When the job breaks, when it stays broken for a day, and when it is fixed.
-    Change,
-}
-
-impl NotifyOn {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Always, Self::Failure, Self::Change];
-
-    /// The choice, as in configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::Failure => "failure",
-            Self::Change => "change",
-        }
-    }
-}
-
-/// Who is told.
+/// A secret that a job's steps get.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recipient {
-    /// Whoever pushed.
-    Pusher,
-    /// This address.
-    Address(MailAddress),
-}
-
-/// Who is told of a job's runs, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notify {
-    /// Who.
-    pub to: Vec<Recipient>,
-    /// When.
-    pub on: NotifyOn,
-}
-
-impl Default for Notify {
-    fn default() -> Self {
-        Self { to: vec![Recipient::Pusher], on: NotifyOn::default() }
-    }
+pub struct JobSecret {
+    /// Its name, which is also the variable's.
+    pub name: SecretName,
+    /// How.
+    pub form: SecretForm,
 }
 
 /// One job.
@@ -163,39 +58,108 @@ pub struct Job {
     pub steps: Vec<Step>,
     /// As whom its steps run, if not as the worker's build user.
     pub user: Option<String>,
-    /// The secrets that its steps get as environment.
-    pub secrets: Vec<SecretName>,
+    /// What its steps may use; what is not said here is the worker's to say.
+    pub limits: Limits,
+    /// The secrets that its steps get.
+    pub secrets: Vec<JobSecret>,
     /// What it must not overlap with.
     pub lane: Lane,
+    /// When a run that failed is made anew.
+    pub retry: Option<Retry>,
+    /// What becomes of a run whose runner died.
+    pub on_crash: OnCrash,
+    /// Whether a commit that is older than what was deployed last is refused.
+    pub forward_only: bool,
+    /// What is put into its workspace, and what stays of it.
+    pub workspace: Workspace,
     /// Who is told.
     pub notify: Notify,
     /// Whether pull requests from forks may run it (never with secrets).
     pub forks: bool,
 }
 
+impl Job {
+    /// Whether it puts something where it is used.
+    #[must_use]
+    pub fn deploys(&self) -> bool {
+        self.steps.iter().any(|step| step.phase == Phase::Deploy)
+    }
+}
+
 pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> (Option<(JobName, std::ops::Range<usize>)>, Option<Job>) {
     let name_text = table.required_text("name", "name = \"image\"", report);
     let name: Option<JobName> = name_text.as_ref().and_then(|text| table.parse_text(text, report));
     let named = name.clone().zip(name_text.map(|text| text.span));
-    let when = when::read(&mut table, report);
-    let timeout = table.duration("timeout", report).unwrap_or(DEFAULT_STEP_TIMEOUT);
-    let steps = read_steps(&mut table, timeout, report);
-    let user = read_user(&mut table, report);
-    let secrets = table.texts("secrets", report).unwrap_or_default();
-    let secrets = secrets.iter().filter_map(|text| read_secret(&table, text, report)).collect();
-    let lane = table.table("lane", "`lane`", report).map(|lane| read_lane(lane, report)).unwrap_or_default();
-    let notify = table.table("notify", "`notify`", report).map(|notify| read_notify(notify, report)).unwrap_or_default();
-    let forks = table.boolean("forks", report).unwrap_or(false);
+    let job = read_named(&mut table, name, report);
     table.finish(report);
-    let job = match (name, when, steps) {
-        (Some(name), Some(when), Some(steps)) => Some(Job { name, when, steps, user, secrets, lane, notify, forks }),
-        _ => None,
-    };
     (named, job)
 }
 
+/// Everything is read, also where something before it is wrong, so that all errors are shown at once.
+fn read_named(table: &mut Table<'_, '_>, name: Option<JobName>, report: &mut Report) -> Option<Job> {
+    let when = when::read(table, report);
+    let timeout = table.duration("timeout", report).unwrap_or(DEFAULT_STEP_TIMEOUT);
+    let network = table.boolean("network", report).unwrap_or(true);
+    let steps = step::read_all(table, StepDefaults { timeout, network }, report);
+    let has_deploy = table.get(Phase::Deploy.as_str()).is_some();
+    let user = read_user(table, report);
+    let limits = table.table("limits", "`limits`", report).map(|limits| limits::read(limits, report)).unwrap_or_default();
+    let secrets = read_secrets(table, report);
+    let lane = table.table("lane", "`lane`", report).map(|lane| lane::read(lane, report)).unwrap_or_default();
+    let retry = table.table("retry", "`retry`", report).and_then(|retry| retry::read(retry, report));
+    let on_crash = retry::read_on_crash(table, has_deploy, report);
+    let forward_only = table.boolean("forward_only", report).unwrap_or(true);
+    let workspace = workspace::read(table, report);
+    let notify = table.table("notify", "`notify`", report).map(|notify| notify::read(notify, report)).unwrap_or_default();
+    let forks = table.boolean("forks", report).unwrap_or(false);
+    Some(Job {
+        name: name?,
+        when: when?,
+        steps: steps?,
+        user,
+        limits,
+        secrets,
+        lane,
+        retry,
+        on_crash,
+        forward_only,
+        workspace,
+        notify,
+        forks,
+    })
+}
+
+/// Names, or tables with a name and how the steps get it.
+fn read_secrets(job: &mut Table<'_, '_>, report: &mut Report) -> Vec<JobSecret> {
+    let items = match job.get("secrets").map(|value| value.get_ref()) {
+        Some(DeValue::Array(items)) if items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) => items,
+        _ => {
+            let texts = job.texts("secrets", report).unwrap_or_default();
+            let names = texts.iter().filter_map(|text| read_secret(job, text, report));
+            return names.map(|name| JobSecret { name, form: SecretForm::default() }).collect();
+        }
+    };
+    let mut secrets = Vec::new();
+    for item in items {
+        if let DeValue::Table(_) = item.get_ref() {
+            secrets.extend(Table::of_value(job.source, "this secret", item, report).and_then(|table| read_formed(table, report)));
+        } else if let Some(text) = job.texts_of("secrets", item, report).and_then(|texts| texts.into_iter().next()) {
+            secrets.extend(read_secret(job, &text, report).map(|name| JobSecret { name, form: SecretForm::default() }));
+        }
+    }
+    secrets
+}
+
+fn read_formed(mut table: Table<'_, '_>, report: &mut Report) -> Option<JobSecret> {
+    let name = table.required_text("name", "name = \"REGISTRY_PASSWORD\"", report);
+    let name = name.and_then(|text| read_secret(&table, &text, report));
+    let form = table.word("as", &SecretForm::ALL.map(|form| (form.as_str(), form)), report).unwrap_or_default();
+    table.finish(report);
+    Some(JobSecret { name: name?, form })
+}
+
 /// A job's secret becomes an environment variable, so its name must be one.
-fn read_secret(table: &Table<'_, '_>, text: &super::table::Text, report: &mut Report) -> Option<SecretName> {
+fn read_secret(table: &Table<'_, '_>, text: &Text, report: &mut Report) -> Option<SecretName> {
     let is_variable = text.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && text.value.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
     if !is_variable {
@@ -204,105 +168,4 @@ fn read_secret(table: &Table<'_, '_>, text: &super::table::Text, report: &mut Re
         return None;
     }
     table.parse_text(text, report)
-}
-
-fn read_steps(table: &mut Table<'_, '_>, timeout: Duration, report: &mut Report) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
-    let mut all_could_be_read = true;
-    for phase in Phase::ALL {
-        if let Some(value) = table.get(phase.as_str()) {
-            match read_step(table, phase, value, timeout, report) {
-                Some(step) => steps.push(step),
-                None => all_could_be_read = false,
-            }
-        }
-    }
-    if steps.is_empty() && all_could_be_read {
-        let message = "this job has no step, so it would do nothing";
-        table.wrong(table.span(), message, Some("write build, test, deploy or always".to_owned()), report);
-        return None;
-    }
-    all_could_be_read.then_some(steps)
-}
-
-fn read_step(job: &Table<'_, '_>, phase: Phase, value: &Value<'_>, timeout: Duration, report: &mut Report) -> Option<Step> {
-    if !matches!(value.get_ref(), DeValue::Table(_)) {
-        let commands = read_commands(job, phase.as_str(), value, report).map(Commands::Shell)?;
-        return Some(Step { phase, commands, user: None, timeout });
-    }
-    let mut table = Table::of_value(job.source, "this step", value, report)?;
-    let run = table.get("run");
-    let argv = table.get("argv");
-    let commands = match (run, argv) {
-        (Some(run), None) => read_commands(&table, "run", run, report).map(Commands::Shell),
-        (None, Some(argv)) => read_commands(&table, "argv", argv, report).map(Commands::Argv),
-        (Some(_), Some(_)) => {
-            table.wrong(value.span(), "this step has both `run` and `argv`; one of them says what it executes", None, report);
-            None
-        }
-        (None, None) => {
-            table.absent("run", "run = \"./script\", or argv = [\"./program\", \"argument\"]", report);
-            None
-        }
-    };
-    let user = read_user(&mut table, report);
-    let timeout = if table.get("timeout").is_some() { table.duration("timeout", report) } else { Some(timeout) };
-    table.finish(report);
-    Some(Step { phase, commands: commands?, user, timeout: timeout? })
-}
-
-fn read_commands(table: &Table<'_, '_>, key: &'static str, value: &Value<'_>, report: &mut Report) -> Option<Vec<String>> {
-    let texts = table.texts_of(key, value, report)?;
-    if texts.is_empty() || texts[0].value.trim().is_empty() {
-        table.wrong(value.span(), format!("`{key}` is empty"), None, report);
-        return None;
-    }
-    if let Some(text) = texts.iter().find(|text| text.value.contains('\0')) {
-        table.wrong(text.span.clone(), "a command cannot hold a NUL character", None, report);
-        return None;
-    }
-    Some(texts.into_iter().map(|text| text.value).collect())
-}
-
-/// One of a fixed list of words.
-fn read_word<T: Copy>(
-    table: &mut Table<'_, '_>,
-    key: &'static str,
-    words: &[(&'static str, T)],
-    report: &mut Report,
-) -> Option<T> {
-    let text = table.text(key, report)?;
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
-        return Some(*value);
-    }
-    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let help = suggestion(&text.value, known.iter().copied()).unwrap_or_else(|| format!("write one of: {}", known.join(", ")));
-    table.wrong(text.span, format!("`{key}` cannot be {:?}", text.value), Some(help), report);
-    None
-}
-
-fn read_lane(mut table: Table<'_, '_>, report: &mut Report) -> Lane {
-    let group = table.text("group", report).map(|text| text.value);
-    let on_new = read_word(&mut table, "on_new", &OnNew::ALL.map(|word| (word.as_str(), word)), report).unwrap_or_default();
-    table.finish(report);
-    Lane { group, on_new }
-}
-
-fn read_notify(mut table: Table<'_, '_>, report: &mut Report) -> Notify {
-    let mut notify = Notify::default();
-    if let Some(texts) = table.texts("to", report) {
-        let read = |text: &super::table::Text| match text.value.as_str() {
-            "pusher" => Some(Recipient::Pusher),
-            address if address.contains('@') => table.parse_text(text, report).map(Recipient::Address),
-            other => {
-                let help = suggestion(other, ["pusher"]).unwrap_or_else(|| "write \"pusher\" or a mail address".to_owned());
-                table.wrong(text.span.clone(), format!("{other:?} is nobody who could be mailed"), Some(help), report);
-                None
-            }
-        };
-        notify.to = texts.iter().filter_map(read).collect();
-    }
-    notify.on = read_word(&mut table, "on", &NotifyOn::ALL.map(|word| (word.as_str(), word)), report).unwrap_or_default();
-    table.finish(report);
-    notify
 }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::limits::{self, Limits};
 use super::mail::{self, Mail};
 use super::problem::{Report, SourceText};
 use super::receiver::{self, Receiver};
+use super::retention::{self, Retention};
 use super::source::{self, Source};
 use super::table::{Table, parse, read_file};
 use crate::names::SourceName;
@@ -34,6 +36,17 @@ pub struct Worker {
     pub user: String,
     /// The domain under which `WEBHOOKBUILD_DOMAINNAME` is made.
     pub domain: Option<String>,
+    /// What steps may use where their job says nothing.
+    pub limits: Limits,
+    /// How long runs are kept.
+    pub retention: Retention,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        let (limits, retention) = (Limits::default(), Retention::default());
+        Self { slots: 1, user: DEFAULT_BUILD_USER.to_owned(), domain: None, limits, retention }
+    }
 }
 
 /// What of the main file could be read; a part that is absent has its errors in the report.
@@ -61,7 +74,7 @@ pub(super) fn read(file: &Path, report: &mut Report) -> Option<MainFile> {
     let (sources, source_names) = source::read_all(&mut top, report);
     let worker = match top.table("worker", "[worker]", report) {
         Some(table) => read_worker(table, report),
-        None => Some(Worker { slots: 1, user: DEFAULT_BUILD_USER.to_owned(), domain: None }),
+        None => Some(Worker::default()),
     };
     let mail = top.table("mail", "[mail]", report).and_then(|table| mail::read(table, report));
     top.finish(report);
@@ -113,6 +126,9 @@ fn read_worker(mut table: Table<'_, '_>, report: &mut Report) -> Option<Worker> 
     let slots = if table.get("slots").is_some() { table.number("slots", 1..=MAX_SLOTS, report) } else { Some(1) };
     let user = read_user(&mut table, report).unwrap_or_else(|| DEFAULT_BUILD_USER.to_owned());
     let domain = table.text("domain", report).map(|text| text.value);
+    let limits = table.table("limits", "[worker.limits]", report).map(|limits| limits::read(limits, report)).unwrap_or_default();
+    let retention = table.table("retention", "[worker.retention]", report);
+    let retention = retention.map(|retention| retention::read(retention, report)).unwrap_or_default();
     table.finish(report);
-    Some(Worker { slots: slots?, user, domain })
+    Some(Worker { slots: slots?, user, domain, limits, retention })
 }

@@ -5,10 +5,17 @@
 mod address; // where the receiver listens, and networks
 mod duration;
 mod job;
+mod step; // what a job executes
+mod lane; // what a job must not overlap with
+mod limits; // what a job may use
+mod retry; // when a run is made anew
+mod workspace; // what a job finds in its workspace, and leaves there
+mod notify; // who learns of it
 mod mail;
 mod main_file; // hookspool.toml
 mod problem; // an error with file, line, column and a suggestion
 mod receiver; // [receiver]
+mod retention; // how long runs are kept
 mod repository_file; // repositories/*.toml
 mod size;
 mod source; // [[source]]
@@ -23,17 +30,24 @@ use std::path::{Path, PathBuf};
 
 pub use address::{Listen, Network};
 pub use duration::parse_duration;
-pub use job::{Commands, DEFAULT_STEP_TIMEOUT, Job, Lane, Notify, NotifyOn, OnNew, Phase, Recipient, Step};
+pub use job::{Job, JobSecret, SecretForm};
+pub use lane::{DEFAULT_PRIORITY, Lane, OnNew};
+pub use limits::{DEFAULT_OUTPUT_BYTES, Limits};
 pub use mail::{Mail, MailAddress, SmtpSecurity, Transport};
 pub use main_file::{Paths, Worker};
+pub use notify::{Notify, NotifyOn, Recipient};
 pub use pacticipants::Pacticipants;
 pub use problem::{Problem, Problems};
 pub use receiver::{ProxyHeader, Receiver};
 pub use repository_file::Repository;
+pub use retention::Retention;
+pub use retry::{OnCrash, Retry, RetryOn};
 pub use source::Source;
 pub use source_path::SourcePath;
 pub use spool::Spool;
+pub use step::{Commands, DEFAULT_STEP_TIMEOUT, Phase, Step};
 pub use when::{Condition, Conditions};
+pub use workspace::{Cache, Keep, Workspace};
 
 use crate::names::SourceName;
 use crate::repository_name::RepositoryName;

@@ -19,6 +19,8 @@ pub struct Repository {
     pub clone: String,
     /// The secret that is the ssh key to fetch with.
     pub deploy_key: Option<SecretName>,
+    /// The secret that is the token to fetch with over https.
+    pub https_token: Option<SecretName>,
     /// Its jobs, in the order of the file.
     pub jobs: Vec<Job>,
     /// The file.
@@ -79,9 +81,10 @@ fn read(file: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Opt
         None => name.as_ref().map(|name| format!("https://{name}.git")),
     };
     let deploy_key = top.parsed("deploy_key", report);
+    let https_token = read_https_token(&mut top, clone.as_deref(), report);
     let jobs = read_jobs(&mut top, report);
     top.finish(report);
-    Some(Repository { name: name?, sources: named?, clone: clone?, deploy_key, jobs, file: file.to_owned() })
+    Some(Repository { name: name?, sources: named?, clone: clone?, deploy_key, https_token, jobs, file: file.to_owned() })
 }
 
 /// One source or several; `None` when one of them is wrong.
@@ -119,7 +122,7 @@ fn read_clone(top: &Table<'_, '_>, text: Text, report: &mut Report) -> Option<St
         value.starts_with('/') || scheme.is_some() || value.split_once(':').is_some_and(|(host, _)| !host.contains('/'));
     let is_plain = !value.starts_with('-') && !value.contains("::") && !value.chars().any(char::is_control);
     if has_password {
-        let help = "use `deploy_key` with an ssh address".to_owned();
+        let help = "use `https_token`, or `deploy_key` with an ssh address".to_owned();
         top.wrong(text.span, "`clone` holds a password, and the configuration holds no secrets", Some(help), report);
         return None;
     }
@@ -129,6 +132,18 @@ fn read_clone(top: &Table<'_, '_>, text: Text, report: &mut Report) -> Option<St
     let help = "write an https or ssh URL, git@HOST:OWNER/NAME.git, or an absolute path".to_owned();
     top.wrong(text.span, format!("{value:?} is nothing that git could fetch from"), Some(help), report);
     None
+}
+
+/// A token is sent to an https server and to nobody else.
+fn read_https_token(top: &mut Table<'_, '_>, clone: Option<&str>, report: &mut Report) -> Option<SecretName> {
+    let span = top.get("https_token")?.span();
+    let token = top.parsed("https_token", report)?;
+    if clone.is_some_and(|clone| !clone.starts_with("https://")) {
+        let help = "write an https address as `clone`, or use `deploy_key`".to_owned();
+        top.wrong(span, "`https_token` is for a `clone` address that begins with https://", Some(help), report);
+        return None;
+    }
+    Some(token)
 }
 
 fn read_jobs(top: &mut Table<'_, '_>, report: &mut Report) -> Vec<Job> {

@@ -204,6 +204,30 @@ impl<'a, 't> Table<'a, 't> {
         boolean
     }
 
+    /// One of a fixed list of words.
+    pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)], report: &mut Report) -> Option<T> {
+        let text = self.text(key, report)?;
+        self.word_of(key, &text, words, report)
+    }
+
+    /// The text that is the value of `key`, or an item of it, as one of a fixed list of words.
+    pub(super) fn word_of<T: Copy>(
+        &self,
+        key: &'static str,
+        text: &Text,
+        words: &[(&'static str, T)],
+        report: &mut Report,
+    ) -> Option<T> {
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(*value);
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let help =
+            suggestion(&text.value, known.iter().copied()).unwrap_or_else(|| format!("write one of: {}", known.join(", ")));
+        self.wrong(text.span.clone(), format!("`{key}` cannot be {:?}", text.value), Some(help), report);
+        None
+    }
+
     /// A whole number within `range`.
     pub(super) fn number(&mut self, key: &'static str, range: std::ops::RangeInclusive<u64>, report: &mut Report) -> Option<u64> {
         let value = self.get(key)?;

@@ -4,11 +4,12 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Admission, Admitted, Request};
+use super::turns::pass_turn;
+use super::{Admission, Admitted, Cause, Request};
 use crate::clock::Instant;
 use crate::config::OnNew;
 use crate::event::{Event, Reach};
-use crate::names::{DeliveryId, RunId};
+use crate::names::{DeliveryId, RunId, SourceName};
 use crate::record::{InboxIdentity, Record};
 
 /// What an event did to its ref. Only makings and deletions are told of twice.
@@ -31,16 +32,37 @@ pub(super) fn admit(transaction: &Transaction<'_>, admission: &Admission, now: I
     if !insert_delivery(transaction, &admission.record, now)? {
         return Ok(Vec::new());
     }
-    let maker = Maker { by: None, after: RunId::new(0) };
-    admission.requests.iter().map(|request| admit_request(transaction, &admission.record, request, &maker, now)).collect()
+    let asking = Asking::of_delivery(&admission.record, Cause::Delivery, RunId::new(0));
+    admission.requests.iter().map(|request| admit_request(transaction, &asking, request, now)).collect()
 }
 
-/// How runs are made.
-pub(super) struct Maker<'a> {
-    /// Who replays their delivery.
-    pub(super) by: Option<&'a str>,
+/// Who asks for runs.
+pub(super) struct Asking<'a> {
+    /// Why they are made.
+    pub(super) cause: Cause,
+    /// The delivery that they are linked to.
+    pub(super) delivery: Option<DeliveryId>,
+    /// Its source, or one of the repository's.
+    pub(super) source: &'a SourceName,
     /// Only a run that was made after this one can be joined.
-    pub(super) after: RunId,
+    pub(super) joins_after: RunId,
+    /// Which attempt the runs are.
+    pub(super) attempt: u32,
+    /// They do not start before this instant.
+    pub(super) not_before: Option<Instant>,
+    /// They may deploy what is older than what is deployed.
+    pub(super) allow_older: bool,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn of_delivery(record: &'a Record, cause: Cause, joins_after: RunId) -> Self {
+        Self { delivery: Some(record.id), joins_after, ..Self::of(cause, &record.source) }
+    }
+
+    pub(super) fn of(cause: Cause, source: &'a SourceName) -> Self {
+        let joins_after = RunId::new(0);
+        Self { cause, delivery: None, source, joins_after, attempt: 1, not_before: None, allow_older: false }
+    }
 }
 
 /// Whether the delivery is new.
@@ -61,23 +83,23 @@ pub(super) fn insert_delivery(transaction: &Transaction<'_>, record: &Record, no
 
 pub(super) fn admit_request(
     transaction: &Transaction<'_>,
-    record: &Record,
+    asking: &Asking<'_>,
     request: &Request,
-    maker: &Maker<'_>,
     now: Instant,
 ) -> rusqlite::Result<Admitted> {
     if request.refused.is_none()
-        && let Some(run) = twin(transaction, request, maker.after)?
+        && let Some(run) = twin(transaction, request, asking.joins_after)?
     {
         enrich(transaction, run, &request.event)?;
-        link(transaction, run, record.id, &request.event)?;
+        link(transaction, run, asking.delivery, &request.event)?;
         return Ok(Admitted { run, joined: true });
     }
-    let run = insert_run(transaction, record, request, maker.by, now)?;
-    link(transaction, run, record.id, &request.event)?;
+    let run = insert_run(transaction, asking, request, now)?;
+    link(transaction, run, asking.delivery, &request.event)?;
     if request.refused.is_none() && request.on_new != OnNew::Queue {
         supersede(transaction, run, request, now)?;
     }
+    pass_turn(transaction, &request.lane)?;
     Ok(Admitted { run, joined: false })
 }
 
@@ -138,26 +160,21 @@ fn event_json(event: &Event) -> rusqlite::Result<String> {
     serde_json::to_string(event).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-fn link(transaction: &Transaction<'_>, run: RunId, delivery: DeliveryId, event: &Event) -> rusqlite::Result<()> {
+fn link(transaction: &Transaction<'_>, run: RunId, delivery: Option<DeliveryId>, event: &Event) -> rusqlite::Result<()> {
+    let Some(delivery) = delivery else { return Ok(()) };
     let sql = "INSERT INTO run_delivery (run, delivery, provider_event) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     transaction.prepare_cached(sql)?.execute(params![run.number(), delivery.as_bytes(), event.provider_event]).map(drop)
 }
 
-fn insert_run(
-    transaction: &Transaction<'_>,
-    record: &Record,
-    request: &Request,
-    replayed_by: Option<&str>,
-    now: Instant,
-) -> rusqlite::Result<RunId> {
+fn insert_run(transaction: &Transaction<'_>, asking: &Asking<'_>, request: &Request, now: Instant) -> rusqlite::Result<RunId> {
     let sql = "INSERT INTO run (delivery, source, repository, job, event, kind, action, ref, sha, lane, state, reason, queued_at, ended_at,
-                                replayed_by)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+                                cause, asked_by, origin, priority, attempt, not_before, allow_older)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
     let event = &request.event;
     let refused = request.refused.is_some();
     transaction.prepare_cached(sql)?.execute(params![
-        record.id.as_bytes(),
-        record.source.as_str(),
+        asking.delivery.as_ref().map(DeliveryId::as_bytes),
+        asking.source.as_str(),
         request.repository.as_str(),
         request.job.as_str(),
         event_json(event)?,
@@ -170,7 +187,13 @@ fn insert_run(
         request.refused,
         now.millis(),
         refused.then_some(now.millis()),
-        replayed_by,
+        asking.cause.as_str(),
+        asking.cause.by(),
+        asking.cause.origin().map(RunId::number),
+        request.priority,
+        asking.attempt,
+        asking.not_before.map(Instant::millis),
+        asking.allow_older,
     ])?;
     Ok(RunId::new(transaction.last_insert_rowid()))
 }
@@ -182,7 +205,7 @@ fn supersede(transaction: &Transaction<'_>, run: RunId, request: &Request, now: 
         reach => reach == Reach::Lane,
     };
     let reference = request.event.reference.as_ref().map(|reference| reference.as_str());
-    let sql = "UPDATE run SET state = 'superseded', reason = 'replaced by run ' || ?1, ended_at = ?3
+    let sql = "UPDATE run SET state = 'superseded', turn = 0, reason = 'replaced by run ' || ?1, ended_at = ?3
                WHERE state = 'queued' AND lane = ?2 AND id < ?1 AND (?4 OR ref IS ?5)";
     transaction.prepare_cached(sql)?.execute(params![run.number(), request.lane, now.millis(), everything, reference]).map(drop)
 }

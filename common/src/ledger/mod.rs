@@ -9,6 +9,7 @@ mod rows; // columns to types
 mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
+mod turns; // which run of a lane is next
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::record::{Answer, InboxIdentity, Record};
 use crate::repository_name::RepositoryName;
 
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
-pub use run::{Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
 pub use sqlite::SqliteLedger;
 
 /// The ledger's file within the state folder.
@@ -37,6 +38,9 @@ pub enum LedgerError {
     /// The file is to be brought up to this version's form before it can be looked into.
     #[error("{0} is of an older Hookspool; run `hookspool-worker pass`, which brings it up to date")]
     Older(PathBuf),
+    /// A newer program has brought the file to a form of its own while this one had it open.
+    #[error("the ledger has been brought up to date by a newer Hookspool; this program is too old to write to it")]
+    Newer,
     /// A run is not in the state that a transition starts from: somebody else moved it.
     #[error("run {run} is not {expected}")]
     Unexpected {
@@ -63,6 +67,8 @@ pub struct Request {
     pub lane: String,
     /// What the run does to those already in its lane.
     pub on_new: OnNew,
+    /// Of the runs that wait in different lanes, those with the larger number start first.
+    pub priority: u8,
     /// Why it must not run after all.
     pub refused: Option<String>,
 }
@@ -138,11 +144,11 @@ pub trait Ledger {
         now: Instant,
     ) -> Result<Vec<Vec<Admitted>>, LedgerError>;
 
-    /// Queued runs whose lane nobody runs in, oldest first, one a lane, at most `limit`.
+    /// Queued runs that may start now, one a lane, at most `limit`: those of larger priority first, then the oldest.
     ///
     /// # Errors
     /// [`LedgerError`]
-    fn startable(&self, limit: usize) -> Result<Vec<RunId>, LedgerError>;
+    fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError>;
 
     /// Every run that counts as running.
     ///

@@ -5,9 +5,9 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::admission::{Maker, admit_request, insert_delivery};
+use super::admission::{Asking, admit_request, insert_delivery};
 use super::transitions::failing;
-use super::{Admission, Admitted, LedgerError};
+use super::{Admission, Admitted, Cause, LedgerError};
 use crate::clock::Instant;
 use crate::names::{DeliveryId, RunId};
 
@@ -15,14 +15,15 @@ use crate::names::{DeliveryId, RunId};
 pub(super) struct Replay<'a> {
     transaction: &'a Transaction<'a>,
     watermark: i64,
-    maker: Maker<'a>,
+    by: &'a str,
+    newest: RunId,
 }
 
 impl<'a> Replay<'a> {
     /// `watermark` is the place up to which the inbox of the deliveries was taken over.
     pub(super) fn begin(transaction: &'a Transaction<'_>, watermark: i64, by: &'a str) -> rusqlite::Result<Self> {
         let newest: Option<i64> = transaction.query_row("SELECT max(id) FROM run", [], |row| row.get(0))?;
-        Ok(Self { transaction, watermark, maker: Maker { by: Some(by), after: RunId::new(newest.unwrap_or(0)) } })
+        Ok(Self { transaction, watermark, by, newest: RunId::new(newest.unwrap_or(0)) })
     }
 
     pub(super) fn replay(&self, admission: &Admission, now: Instant) -> Result<Vec<Admitted>, LedgerError> {
@@ -35,7 +36,8 @@ impl<'a> Replay<'a> {
             }
             insert_delivery(self.transaction, record, now).map_err(failing)?;
         }
-        let admit = |request| admit_request(self.transaction, record, request, &self.maker, now);
+        let asking = Asking::of_delivery(record, Cause::Replay { by: self.by.to_owned() }, self.newest);
+        let admit = |request| admit_request(self.transaction, &asking, request, now);
         admission.requests.iter().map(admit).collect::<rusqlite::Result<_>>().map_err(failing)
     }
 

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use rusqlite::Row;
 use rusqlite::types::Type;
 
-use super::{KnownDelivery, NewNotice, Notice, NoticeId, NoticeState, ProcessResult, Run, RunState, StepRecord};
+use super::{Cause, KnownDelivery, NewNotice, Notice, NoticeId, NoticeState, ProcessResult, Run, RunState, StepRecord};
 use crate::clock::Instant;
 use crate::names::{DeliveryId, RunId};
 use crate::record::Answer;
 
-pub(super) const RUN_COLUMNS: &str =
-    "id, delivery, source, repository, job, event, ref, sha, lane, state, reason, queued_at, started_at, ended_at, replayed_by";
+pub(super) const RUN_COLUMNS: &str = "id, delivery, source, repository, job, event, ref, sha, lane, state, reason, queued_at, started_at, ended_at, \
+     cause, asked_by, origin, priority, attempt, not_before, allow_older";
 pub(super) const DELIVERY_COLUMNS: &str = "id, source, provider_id, received_at, imported_at, answer, reason";
 pub(super) const NOTICE_COLUMNS: &str =
     "id, run, recipient, sender, message_id, message, state, attempts, due_at, error, sent_at, created_at";
@@ -47,11 +47,28 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<RunState> {
     RunState::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| bad(column, format!("no state {text:?}")))
 }
 
+/// The cause's name, then who asked, then the run that it was made from.
+fn cause(row: &Row<'_>, column: usize) -> rusqlite::Result<Cause> {
+    let name: String = row.get(column)?;
+    let by = || row.get(column + 1);
+    let of = || row.get(column + 2).map(RunId::new);
+    match name.as_str() {
+        "delivery" => Ok(Cause::Delivery),
+        "replay" => Ok(Cause::Replay { by: by()? }),
+        "manual" => Ok(Cause::Manual { by: by()? }),
+        "rerun" => Ok(Cause::Rerun { of: of()?, by: by()? }),
+        "retry" => Ok(Cause::Retry { of: of()? }),
+        "schedule" => Ok(Cause::Schedule),
+        "reconcile" => Ok(Cause::Reconcile),
+        _ => Err(bad(column, format!("no cause {name:?}"))),
+    }
+}
+
 pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let event: String = row.get(5)?;
     Ok(Run {
         id: RunId::new(row.get(0)?),
-        delivery: DeliveryId::from_bytes(row.get(1)?),
+        delivery: row.get::<_, Option<_>>(1)?.map(DeliveryId::from_bytes),
         source: parsed(row, 2)?,
         repository: parsed(row, 3)?,
         job: parsed(row, 4)?,
@@ -64,7 +81,11 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         queued_at: instant(row, 11)?,
         started_at: instant_or_absent(row, 12)?,
         ended_at: instant_or_absent(row, 13)?,
-        replayed_by: row.get(14)?,
+        cause: cause(row, 14)?,
+        priority: row.get(17)?,
+        attempt: row.get(18)?,
+        not_before: instant_or_absent(row, 19)?,
+        allow_older: row.get(20)?,
     })
 }
 

@@ -179,14 +179,97 @@ pub struct StepRecord {
     pub result: Option<ProcessResult>,
 }
 
+/// Why there is a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A delivery arrived.
+    Delivery,
+    /// Somebody had a delivery's jobs run once more.
+    Replay {
+        /// Who.
+        by: String,
+    },
+    /// Somebody had the job run.
+    Manual {
+        /// Who.
+        by: String,
+    },
+    /// Somebody had a run made anew.
+    Rerun {
+        /// The run.
+        of: RunId,
+        /// Who.
+        by: String,
+    },
+    /// A run failed, or its runner died, and its job says that it is made anew.
+    Retry {
+        /// The run.
+        of: RunId,
+    },
+    /// It was time.
+    Schedule,
+    /// The forge had on a ref what no delivery had told of.
+    Reconcile,
+}
+
+impl Cause {
+    /// The cause's name, in the ledger and wherever it is shown.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Replay { .. } => "replay",
+            Self::Manual { .. } => "manual",
+            Self::Rerun { .. } => "rerun",
+            Self::Retry { .. } => "retry",
+            Self::Schedule => "schedule",
+            Self::Reconcile => "reconcile",
+        }
+    }
+
+    /// Who asked for the run, where it was a person.
+    #[must_use]
+    pub fn by(&self) -> Option<&str> {
+        match self {
+            Self::Replay { by } | Self::Manual { by } | Self::Rerun { by, .. } => Some(by),
+            Self::Delivery | Self::Retry { .. } | Self::Schedule | Self::Reconcile => None,
+        }
+    }
+
+    /// The cause in words, as in "run 7: …"; nothing where a delivery arrived, which goes without saying.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        match self {
+            Self::Delivery => None,
+            Self::Replay { by } => Some(format!("replayed by {by}")),
+            Self::Manual { by } => Some(format!("started by {by}")),
+            Self::Rerun { of, by } => Some(format!("run {of} again, asked for by {by}")),
+            Self::Retry { of } => Some(format!("another attempt at run {of}")),
+            Self::Schedule => Some("scheduled".to_owned()),
+            Self::Reconcile => Some("found on the forge; no delivery had told of it".to_owned()),
+        }
+    }
+
+    /// The run that this one is made from.
+    #[must_use]
+    pub const fn origin(&self) -> Option<RunId> {
+        match self {
+            Self::Rerun { of, .. } | Self::Retry { of } => Some(*of),
+            Self::Delivery | Self::Replay { .. } | Self::Manual { .. } | Self::Schedule | Self::Reconcile => None,
+        }
+    }
+}
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// The delivery that asked for it first.
-    pub delivery: DeliveryId,
-    /// The source of that delivery.
+    /// Why it is there.
+    pub cause: Cause,
+    /// The delivery that asked for it first, or for the run that it was made from; absent where none did.
+    pub delivery: Option<DeliveryId>,
+    /// The source of that delivery, or one of its repository's.
     pub source: SourceName,
     /// The repository.
     pub repository: RepositoryName,
@@ -200,12 +283,18 @@ pub struct Run {
     pub sha: Option<Sha>,
     /// Its lane's key.
     pub lane: String,
+    /// Of the runs that wait in different lanes, those with the larger number start first.
+    pub priority: u8,
+    /// Which attempt it is; from 1.
+    pub attempt: u32,
+    /// It does not start before this instant.
+    pub not_before: Option<Instant>,
+    /// Whether it may deploy what is older than what is deployed.
+    pub allow_older: bool,
     /// Where it is in its life.
     pub state: RunState,
     /// Why it is in this state, where that needs saying.
     pub reason: Option<String>,
-    /// Who replayed its delivery to make it; absent when the delivery's arrival did.
-    pub replayed_by: Option<String>,
     /// When it was admitted.
     pub queued_at: Instant,
     /// When a runner claimed it.

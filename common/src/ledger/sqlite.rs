@@ -22,7 +22,8 @@ use crate::sqlite;
 const PAGE_BYTES: u32 = 4096;
 
 /// Forward only; each in one transaction with those before it.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT"];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT", include_str!("schema-3.sql")];
 
 /// Root's database in one SQLite file.
 #[derive(Debug)]
@@ -56,6 +57,11 @@ impl SqliteLedger {
 
     fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failing)?;
+        // A runner may be at work while Hookspool is upgraded. Then it knows neither what to write nor what it would break.
+        let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failing)?;
+        if version as usize > MIGRATIONS.len() {
+            return Err(LedgerError::Newer);
+        }
         let value = write(&transaction)?;
         transaction.commit().map_err(failing)?;
         Ok(value)
@@ -119,12 +125,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn startable(&self, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql = "SELECT id FROM run AS this WHERE state = 'queued'
-            AND NOT EXISTS (SELECT 1 FROM run AS busy WHERE busy.state = 'running' AND busy.lane = this.lane)
-            AND NOT EXISTS (SELECT 1 FROM run AS earlier WHERE earlier.state = 'queued' AND earlier.lane = this.lane AND earlier.id < this.id)
-            ORDER BY id LIMIT ?1";
-        self.all(sql, [limited(limit)], |row| row.get(0).map(RunId::new))
+    fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
+        let sql =
+            "SELECT id FROM run WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1) ORDER BY priority DESC, id LIMIT ?2";
+        self.all(sql, params![now.millis(), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
     fn running(&self) -> Result<Vec<Run>, LedgerError> {
@@ -142,10 +146,10 @@ impl Ledger for SqliteLedger {
 
     fn resolve(&mut self, run: RunId, sha: &Sha) -> Result<(), LedgerError> {
         let sql = "UPDATE run SET sha = ?2 WHERE id = ?1 AND state = 'running' AND sha IS NULL";
-        match self.connection.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
+        self.write(|transaction| match transaction.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
             1 => Ok(()),
             _ => Err(LedgerError::Unexpected { run, expected: "running without a commit" }),
-        }
+        })
     }
 
     fn finish(

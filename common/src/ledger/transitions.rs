@@ -2,13 +2,14 @@
 
 use rusqlite::{Transaction, params};
 
+use super::turns::pass_turn_of;
 use super::{LedgerError, NewNotice, Outcome, StepRecord};
 use crate::clock::Instant;
 use crate::names::RunId;
 
 /// Queued to running. Whether it was queued.
 pub(super) fn claim(transaction: &Transaction<'_>, run: RunId, now: Instant) -> rusqlite::Result<bool> {
-    let sql = "UPDATE run SET state = 'running', started_at = ?2 WHERE id = ?1 AND state = 'queued'";
+    let sql = "UPDATE run SET state = 'running', turn = 0, started_at = ?2 WHERE id = ?1 AND state = 'queued'";
     Ok(transaction.execute(sql, params![run.number(), now.millis()])? == 1)
 }
 
@@ -28,6 +29,7 @@ pub(super) fn finish(
     if changed != 1 {
         return Err(LedgerError::Unexpected { run, expected: "running" });
     }
+    pass_turn_of(transaction, run).map_err(failing)?;
     for (position, step) in steps.iter().enumerate() {
         insert_step(transaction, run, position, step)?;
     }

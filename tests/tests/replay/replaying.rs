@@ -33,7 +33,7 @@ fn a_replayed_delivery_is_a_new_run_that_names_it_and_whoever_asked() {
     assert_eq!(server.written("ran").as_deref(), Some("ran\nran\nran"));
     let who = User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
     let (first, second) = (server.show(1), server.show(2));
-    assert_eq!((&first["replayed_by"], &second["replayed_by"]), (&Value::Null, &json!(who)));
+    assert_eq!((&first["asked_by"], &second["asked_by"]), (&Value::Null, &json!(who)));
     assert_eq!((&second["delivery"], &second["sha"]), (&first["delivery"], &first["sha"]));
     assert!(out(&server.hookspool(&["show", "2"])).contains(&format!("{who}, of delivery {delivery}")));
     let traced = out(&server.hookspool(&["trace", &pushed.id]));
@@ -91,7 +91,7 @@ fn what_has_only_just_come_is_taken_over_before_it_is_replayed() {
     let replayed = server.hookspool(&["replay", &delivery.id]);
     assert!(replayed.status.success(), "{}", err(&replayed));
     server.settle();
-    let by: Vec<bool> = server.runs().iter().map(|run| run["replayed_by"].is_string()).collect();
+    let by: Vec<bool> = server.runs().iter().map(|run| run["asked_by"].is_string()).collect();
     assert_eq!(by, [false, true]);
 }
 
@@ -207,5 +207,5 @@ fn an_ordinary_user_replays_on_an_installation_of_their_own() {
     let over = || text(&json(&["show", &run.to_string()])["state"]);
     let state = wait_for("the run's end", || Some(over()).filter(|state| !["queued", "running"].contains(&state.as_str())));
     assert_eq!((run, state.as_str()), (3, "succeeded"));
-    assert_eq!(json(&["show", "3"])["replayed_by"], "nobody");
+    assert_eq!(json(&["show", "3"])["asked_by"], "nobody");
 }

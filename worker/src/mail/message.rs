@@ -99,7 +99,10 @@ fn own(name: HeaderName, value: &str) -> HeaderValue {
 /// anew, in which numbers return but deliveries do not.
 fn message_id(run: &Run, to: &str, domain: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(run.delivery.as_bytes());
+    match &run.delivery {
+        Some(delivery) => hash.update(delivery.as_bytes()),
+        None => hash.update(run.queued_at.millis().to_be_bytes()),
+    }
     hash.update(run.id.number().to_be_bytes());
     hash.update(to.to_ascii_lowercase().as_bytes());
     let key: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hookspool_common::clock::Instant;
 use hookspool_common::config::{self, Transport};
 use hookspool_common::event::{Commit, Event, Kind, Person};
-use hookspool_common::ledger::{Outcome, ProcessResult, Run, RunState, StepRecord};
+use hookspool_common::ledger::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
 use hookspool_common::names::{DeliveryId, RunId};
 
 use super::story::{Before, Story};
@@ -119,7 +119,7 @@ pub(super) fn steps(records: &[(&str, i64, ProcessResult)]) -> Vec<StepRecord> {
 fn run(event: Event) -> Run {
     Run {
         id: RunId::new(17),
-        delivery: DeliveryId::from_bytes([0x01, 0x95, 0x51, 0xb0, 0x6c, 0x00, 0x70, 0x01, 0x80, 0x02, 3, 4, 5, 6, 7, 8]),
+        delivery: Some(DeliveryId::from_bytes([0x01, 0x95, 0x51, 0xb0, 0x6c, 0, 0x70, 1, 0x80, 2, 3, 4, 5, 6, 7, 8])),
         source: "github".parse().unwrap(),
         repository: "github.com/octo/shop".parse().unwrap(),
         job: "tests".parse().unwrap(),
@@ -127,9 +127,13 @@ fn run(event: Event) -> Run {
         sha: None,
         event,
         lane: "lane".to_owned(),
+        cause: Cause::Delivery,
+        priority: 50,
+        attempt: 1,
+        not_before: None,
+        allow_older: false,
         state: RunState::Running,
         reason: None,
-        replayed_by: None,
         queued_at: NOON,
         started_at: Some(NOON),
         ended_at: None,

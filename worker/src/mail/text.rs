@@ -163,7 +163,7 @@ fn facts(story: &Story<'_>) -> Vec<Vec<String>> {
     facts.extend(run.sha.as_ref().map(|sha| fact("Commit", sha.to_string())));
     facts.push(fact("Job", run.job.to_string()));
     // Whoever is told did not push anything just now.
-    facts.extend(run.replayed_by.as_ref().map(|by| fact("Replayed", format!("by {}", one_line(by, MAX_NAME)))));
+    facts.extend(run.cause.in_words().map(|cause| fact("Cause", one_line(&cause, MAX_NAME))));
     let took = run.started_at.map(|started| format!(", took {}", duration(story.ended_at.since(started)))).unwrap_or_default();
     facts.push(fact("Run", format!("{}{took}, ended {}", run.id, time(story.ended_at))));
     facts
@@ -229,7 +229,9 @@ fn how_to_see_more(story: &Story<'_>) -> String {
         text.push_str(&format!("  hookspool log {}{config}\n", run.id));
     }
     text.push_str(&format!("  hookspool show {}{config}\n", run.id));
-    text.push_str(&format!("  hookspool trace {}{config}\n", run.delivery));
+    if let Some(delivery) = run.delivery {
+        text.push_str(&format!("  hookspool trace {delivery}{config}\n"));
+    }
     if run.started_at.is_some() {
         let log: String = story.log_path.display().to_string().chars().map(harmless).collect();
         text.push_str(&format!("The whole output is in {log}\n"));

@@ -60,8 +60,8 @@ fn warnings(config: &Config) -> Vec<String> {
     let jobs = || config.repositories.iter().flat_map(|repository| &repository.jobs);
     let of_sources = config.sources.iter().flat_map(|source| &source.secrets);
     let of_mail = config.mail.iter().filter_map(|mail| mail.password.as_ref());
-    let of_keys = config.repositories.iter().filter_map(|repository| repository.deploy_key.as_ref());
-    let of_jobs = jobs().flat_map(|job| &job.secrets);
+    let of_keys = config.repositories.iter().flat_map(|repository| repository.deploy_key.iter().chain(&repository.https_token));
+    let of_jobs = jobs().flat_map(|job| job.secrets.iter().map(|secret| &secret.name));
     let absent = |store: &SecretStore, name: &SecretName| store.read(name).err().map(|error| error.to_string());
     let mut warnings: Vec<String> = of_sources.filter_map(|name| absent(&receiver, name)).collect();
     warnings.extend(of_mail.chain(of_keys).chain(of_jobs).filter_map(|name| absent(&worker, name)));

@@ -1,6 +1,5 @@
-//! Who makes the pass that starts a replay's runs. A run lives where its pass was started: in a login session it ends with
-//! the session where logind kills what is left there (logind.conf(5), `KillUserProcesses=`). So systemd is asked to
-//! start the worker's own unit, where there is one; else the pass is a child of this program.
+//! Who makes the pass that starts a replay's runs. The worker's own unit has credentials and a journal, and its runners
+//! wake it again. So systemd is asked to start that, where there is one; else the pass is a child of this program.
 
 use std::fs::File;
 use std::path::Path;

@@ -81,7 +81,7 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     fact("ref", run.reference.as_ref().map(ToString::to_string));
     fact("commit", run.sha.as_ref().map(ToString::to_string));
     fact("pusher", event.pusher.login.clone().or_else(|| event.pusher.name.clone()));
-    fact("replayed by", run.replayed_by.as_ref().map(|by| format!("{by}, of delivery {}", run.delivery)));
+    fact("cause", run.cause.in_words());
     fact("queued", Some(run.queued_at.to_string()));
     fact("started", run.started_at.map(|at| at.to_string()));
     fact("ended", run.ended_at.map(|at| at.to_string()));

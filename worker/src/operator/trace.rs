@@ -58,8 +58,8 @@ fn timeline(delivery: &KnownDelivery, runs: &[Shown]) -> Vec<(Instant, String)> 
     };
     let mut line = vec![(delivery.received_at, answer), (delivery.imported_at, "taken over by a pass".to_owned())];
     for Shown { run, steps, notices, .. } in runs {
-        let replayed = run.replayed_by.as_deref().map(|by| format!(", replayed by {}", shown(by))).unwrap_or_default();
-        line.push((run.queued_at, format!("run {}: job `{}` queued{replayed}", run.id, run.job)));
+        let cause = run.cause.in_words().map(|cause| format!(", {}", shown(&cause))).unwrap_or_default();
+        line.push((run.queued_at, format!("run {}: job `{}` queued{cause}", run.id, run.job)));
         line.extend(run.started_at.map(|at| (at, format!("run {}: claimed by its runner", run.id))));
         for step in steps {
             line.push((step.started_at, format!("run {}: {} begins", run.id, step.name)));

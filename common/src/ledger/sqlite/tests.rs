@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::OnNew;
 use crate::event::{Event, Kind, PullRequest, Side};
-use crate::ledger::{ProcessResult, Request, RunState};
+use crate::ledger::{Cause, ProcessResult, Request, RunState};
 use crate::record::{Answer, Record};
 
 const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";
@@ -13,7 +13,7 @@ const OTHER_SHA: &str = "2f780193b136b72bfea4eeb640786a8c4450c7a2";
 const NOW: Instant = Instant::from_millis(1000);
 
 struct Fixture {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     ledger: SqliteLedger,
     inbox: InboxIdentity,
     seq: i64,
@@ -22,7 +22,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
-    Fixture { _folder: folder, ledger, inbox: InboxIdentity::generate(), seq: 0 }
+    Fixture { folder, ledger, inbox: InboxIdentity::generate(), seq: 0 }
 }
 
 fn event(kind: Kind, provider_event: &str, reference: &str, sha: Option<&str>) -> Event {
@@ -44,7 +44,7 @@ fn created(mut event: Event) -> Event {
 fn request(job: &str, event: Event, on_new: OnNew) -> Request {
     let lane = format!("{job} {}", event.reference.as_ref().unwrap());
     let (repository, job) = (event.repository.clone().unwrap(), job.parse().unwrap());
-    Request { repository, job, event: Arc::new(event), lane, on_new, refused: None }
+    Request { repository, job, event: Arc::new(event), lane, on_new, priority: 50, refused: None }
 }
 
 impl Fixture {
@@ -96,7 +96,7 @@ fn a_newcomer_supersedes_only_what_is_queued_in_its_lane() {
     let newest = fixture.admit(request("a", push("master", SHA), OnNew::ReplaceQueued));
     let states = [running, bystander, queued, newest.run].map(|run| fixture.state(run));
     assert_eq!(states, [RunState::Running, RunState::Queued, RunState::Superseded, RunState::Queued]);
-    assert_eq!(fixture.ledger.startable(10).unwrap(), [bystander]);
+    assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), [bystander]);
     let cancelling = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::CancelRunning));
     assert_eq!([running, newest.run].map(|run| fixture.state(run)), [RunState::Running, RunState::Superseded]);
     let waiting = fixture.ledger.queued_in(&fixture.ledger.run(running).unwrap().unwrap().lane).unwrap();
@@ -108,12 +108,12 @@ fn queued_runs_of_a_lane_start_one_after_the_other_in_order() {
     let mut fixture = fixture();
     let first = fixture.admit(request("a", push("master", SHA), OnNew::Queue)).run;
     let second = fixture.admit(request("a", push("master", OTHER_SHA), OnNew::Queue)).run;
-    assert_eq!(fixture.ledger.startable(10).unwrap(), [first]);
+    assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), [first]);
     fixture.ledger.claim(first, NOW).unwrap().unwrap();
-    assert_eq!(fixture.ledger.startable(10).unwrap(), []);
+    assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), []);
     assert!(fixture.ledger.claim(second, NOW).is_err(), "the schema itself keeps two runs of a lane apart");
     fixture.ledger.finish(first, &Outcome::Succeeded, &[], &[], NOW).unwrap();
-    assert_eq!(fixture.ledger.startable(10).unwrap(), [second]);
+    assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), [second]);
 }
 
 #[test]
@@ -130,6 +130,20 @@ fn a_run_is_claimed_once_and_finished_once() {
     let failed = fixture.ledger.run(run).unwrap().unwrap();
     assert_eq!((failed.state, failed.reason.as_deref()), (RunState::Failed, Some("test exited with status 1")));
     assert_eq!(fixture.state(bystander), RunState::Queued);
+}
+
+#[test]
+fn a_ledger_that_a_newer_program_took_over_meanwhile_is_not_written_to() {
+    let mut fixture = fixture();
+    let run = fixture.admit(request("tests", push("main", SHA), OnNew::Queue)).run;
+    fixture.ledger.claim(run, NOW).unwrap();
+    let newer = Connection::open(fixture.folder.path().join("ledger.db")).unwrap();
+    newer.pragma_update(None, "user_version", 999).unwrap();
+    let finished = fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW);
+    assert!(matches!(finished, Err(LedgerError::Newer)), "{finished:?}");
+    let resolved = fixture.ledger.resolve(run, &SHA.parse().unwrap());
+    assert!(matches!(resolved, Err(LedgerError::Newer)), "{resolved:?}");
+    assert_eq!(fixture.ledger.run(run).unwrap().unwrap().state, RunState::Running);
 }
 
 #[test]
@@ -219,7 +233,7 @@ fn a_refused_request_is_a_run_that_says_why() {
     let run = fixture.admit(refused).run;
     let run = fixture.ledger.run(run).unwrap().unwrap();
     assert_eq!((run.state, run.reason.as_deref()), (RunState::Refused, Some("job `a` is not in the configuration")));
-    assert_eq!(fixture.ledger.startable(10).unwrap(), []);
+    assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), []);
 }
 
 #[test]
@@ -306,13 +320,13 @@ fn a_replay_makes_runs_of_its_own_whatever_became_of_the_first() {
         let replayed = fixture.ledger.replay(&inbox, &batch, by, NOW).unwrap().concat();
         assert_eq!(replayed.iter().map(|one| one.joined).collect::<Vec<_>>(), [false, false, true]);
         let run = fixture.ledger.run(replayed[0].run).unwrap().unwrap();
-        assert_eq!((run.replayed_by.as_deref(), run.delivery, run.state), (Some(by), batch[0].record.id, RunState::Queued));
+        assert_eq!((run.cause.by(), run.delivery, run.state), (Some(by), Some(batch[0].record.id), RunState::Queued));
     }
     assert_eq!(fixture.ledger.runs_of(batch[0].record.id).unwrap().len(), 3);
     let runs = fixture.ledger.runs(9).unwrap();
     assert_eq!(runs.len(), 6);
     assert_eq!(runs[4..].iter().map(|run| run.state).collect::<Vec<_>>(), before);
-    assert!(runs[4..].iter().all(|run| run.replayed_by.is_none()));
+    assert!(runs[4..].iter().all(|run| run.cause == Cause::Delivery));
 }
 
 #[test]
@@ -364,5 +378,5 @@ fn a_ledger_of_the_first_version_is_brought_up_with_what_it_holds() {
     let refused = SqliteLedger::open_to_read(&path).map(drop);
     assert!(matches!(&refused, Err(LedgerError::Older(file)) if *file == path), "{refused:?}");
     let run = SqliteLedger::open(&path).unwrap().run(RunId::new(1)).unwrap().unwrap();
-    assert_eq!((run.state, run.replayed_by), (RunState::Queued, None));
+    assert_eq!((run.state, run.cause), (RunState::Queued, Cause::Delivery));
 }

@@ -61,7 +61,7 @@ fn a_mail_keeps_its_id_however_often_it_is_written() {
     assert_eq!(first, id(&sample, "MONA@example.org"));
     assert_ne!(first, id(&sample, "ops@example.org"));
     let mut other_ledger = Sample::failed();
-    other_ledger.run.delivery = hookspool_common::names::DeliveryId::from_bytes([7; 16]);
+    other_ledger.run.delivery = Some(hookspool_common::names::DeliveryId::from_bytes([7; 16]));
     assert_ne!(first, id(&other_ledger, "mona@example.org"));
     let notice = compose(&mail(), "mona@example.org", &sample.story()).unwrap();
     assert_eq!(parsed(&notice).message_id(), Some(first.trim_matches(['<', '>'])));

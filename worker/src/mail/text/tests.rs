@@ -19,10 +19,13 @@ fn a_run_that_succeeded() {
 #[test]
 fn a_run_that_somebody_replayed_says_who() {
     let mut sample = Sample::succeeded();
-    assert!(!shown(&sample).contains("Replayed"));
-    sample.run.replayed_by = Some("ada\nBcc: x".to_owned());
+    assert!(!shown(&sample).contains("Cause"));
+    sample.run.cause = hookspool_common::ledger::Cause::Replay { by: "ada\nBcc: x".to_owned() };
     let mail = shown(&sample);
-    assert!(mail.lines().any(|line| line.trim_start().starts_with("Replayed") && line.ends_with("by ada Bcc: x")), "{mail}");
+    assert!(
+        mail.lines().any(|line| line.trim_start().starts_with("Cause") && line.ends_with("replayed by ada Bcc: x")),
+        "{mail}"
+    );
 }
 
 #[test]
