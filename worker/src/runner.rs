@@ -3,7 +3,6 @@
 //! It lives outside the pass that started it, so that a pass may die, be upgraded or be stopped meanwhile. It holds the
 //! run's lock for as long as it lives, and writes down each step before it begins.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -70,18 +69,17 @@ fn to_its_end(
     Ok(())
 }
 
-/// Has a pass start what waited for this run and send its mail: by the unit that makes the passes, which finds the mark,
-/// or by becoming one.
+/// Has a pass start what waited for this run and send its mail. Where a unit makes the passes, systemd leaves a mark for it
+/// at the end of this one; elsewhere the runner becomes a pass.
 ///
 /// # Errors
 /// What the system said; nothing is lost then but time.
 pub fn hand_over_to_a_pass(config: &Config, program: &Program) -> anyhow::Result<()> {
+    if launcher::pass_unit().is_some() {
+        return Ok(());
+    }
     // They were meant for the run, which is over.
     release_signals();
-    if launcher::pass_unit().is_some() {
-        // `hookspool-worker.path` looks for it. So does the pass that is at work now, if one is.
-        return File::create(Folders::new(&config.paths).pass_mark()).map(drop).context("cannot leave a mark for the pass");
-    }
     let installed = program.installed();
     let error = become_pass(&installed, config);
     tracing::warn!(program = %installed.display(), %error, "cannot go on as a pass of the installed program; going on with this one");

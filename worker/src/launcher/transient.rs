@@ -92,9 +92,9 @@ impl Transient {
             let spared = |(hidden, _): &&(&[&str], _)| !self.lies_in(hidden);
             CONFINEMENT.iter().filter(spared).for_each(|(_, text)| property(text.into()));
         }
-        // Whoever dies is noticed at once, and not by the next minute's pass.
-        if let Some(pass_unit) = &self.pass_unit {
-            property(format!("OnFailure={pass_unit}").into());
+        // However it ends, a mark has a pass look at once. OnFailure= would keep the unit loaded for as long as that unit is.
+        if self.pass_unit.is_some() {
+            property(format!("ExecStopPost=/bin/touch {}", quoted(&Folders::new(&self.paths).pass_mark())).into());
         }
         // The pass's own are taken away with its end; these live as long as the run.
         for path in self.credentials()? {
@@ -142,6 +142,11 @@ impl Transient {
         self.bury(&lock)?;
         Ok(true)
     }
+}
+
+/// A path as one word of a unit's command line (systemd.service(5), "Command Lines"). Configured paths are UTF-8.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$"))
 }
 
 fn with(name: &str, value: &Path) -> OsString {
@@ -201,7 +206,10 @@ impl Launcher for Transient {
 
     fn forget(&self, run: RunId) -> anyhow::Result<()> {
         let unit = self.names.unit(run);
-        // A unit that did not fail goes by itself, perhaps between these two looks.
+        // It ends by itself, or has; only a unit that failed is kept.
+        if unit::has_cgroup(SLICE, &unit) {
+            return Ok(());
+        }
         match unit::systemctl(&["reset-failed", &unit]) {
             Err(error) if self.names.knows(run) => Err(error),
             _ => Ok(()),

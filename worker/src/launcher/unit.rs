@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::End;
 use crate::environment;
+use crate::process::cgroup_mount;
 
 /// The state folder whose runs need no more than their number to be told apart.
 const USUAL_STATE: &str = "/var/lib/hookspool";
@@ -98,6 +99,11 @@ pub(super) struct Shown {
     pub(super) is_at_work: bool,
     /// How its main process ended, where it was no success.
     pub(super) end: Option<End>,
+}
+
+/// Whether anything of a unit is there to run in. It costs no process to know, where cgroup v2 is mounted.
+pub(super) fn has_cgroup(slice: &str, unit: &str) -> bool {
+    cgroup_mount().is_some_and(|mount| mount.join(slice).join(unit).is_dir())
 }
 
 /// What systemd says of a unit; `None` when it knows of none.
