@@ -149,7 +149,7 @@ impl Installed {
         let script = format!(
             "systemctl list-units --all --plain --no-legend 'hookspool-run-{run}.*'
              ls -d /run/systemd/transient/hookspool-run-{run}.service /var/lib/hookspool/runs/{run} /var/lib/hookspool/work/{run} 2>/dev/null || true
-             find /sys/fs/cgroup -type d \\( -name 'hookspool-run-{run}.service' -o -name '*hookspool-run-{run}' \\)
+             find /sys/fs/cgroup -type d \\( -name 'hookspool-run-{run}' -o -name 'hookspool-run-{run}.*' \\)
              grep --text --files-with-matches 'HOOKSPOOL_RUN={run}$' --null-data /proc/[0-9]*/environ 2>/dev/null || true"
         );
         said(&self.machine.try_run(&script))

@@ -16,9 +16,8 @@ use hookspool_common::config::Config;
 use hookspool_common::names::RunId;
 use nix::unistd::{geteuid, setsid};
 
-use super::{End, Launcher, Order, Program, environment_of_runner, words_of_runner};
+use super::{End, Launcher, Order, Program, cgroup_mount, environment_of_runner, words_of_runner};
 use crate::alive::Alive;
-use crate::process::cgroup_mount;
 use crate::runner::CLAIMED;
 
 /// The cgroup of all such runners, below the mount of cgroup v2. It stays: nobody leaves it before their end.

@@ -115,6 +115,13 @@ pub(crate) fn is_booted_with_systemd() -> bool {
     Path::new(BOOTED).is_dir()
 }
 
+/// Where cgroup v2 is mounted, from `/proc/self/mountinfo` (proc(5)).
+fn cgroup_mount() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let unified = mounts.lines().find(|line| line.split_once(" - ").is_some_and(|(_, after)| after.starts_with("cgroup2 ")))?;
+    unified.split(' ').nth(4).map(PathBuf::from)
+}
+
 /// The unit that makes this installation's passes, where one does.
 #[must_use]
 pub fn pass_unit() -> Option<String> {

@@ -12,9 +12,8 @@ use anyhow::{Context, ensure};
 use hookspool_common::names::RunId;
 use sha2::{Digest, Sha256};
 
-use super::End;
+use super::{End, cgroup_mount};
 use crate::environment;
-use crate::process::cgroup_mount;
 
 /// The state folder whose runs need no more than their number to be told apart.
 const USUAL_STATE: &str = "/var/lib/hookspool";

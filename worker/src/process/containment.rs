@@ -26,7 +26,7 @@ pub struct Containment {
 }
 
 /// Where the unified hierarchy is mounted, from `/proc/self/mountinfo`.
-pub(crate) fn cgroup_mount() -> Option<PathBuf> {
+fn mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let unified = mounts.lines().find(|line| line.split_once(" - ").is_some_and(|(_, after)| after.starts_with("cgroup2 ")))?;
     unified.split(' ').nth(4).map(PathBuf::from)
@@ -38,7 +38,7 @@ fn folder(state: &Path, run: RunId) -> Option<PathBuf> {
         return None;
     }
     let installation: String = state.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    Some(cgroup_mount()?.join(PARENT).join(format!("{}-run-{run}", installation.trim_matches('-'))))
+    Some(mount()?.join(PARENT).join(format!("{}-run-{run}", installation.trim_matches('-'))))
 }
 
 impl Containment {

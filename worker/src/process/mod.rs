@@ -8,8 +8,7 @@ mod supervise; // waits, reads, ends
 
 pub use account::{Account, AccountError};
 pub use containment::Containment;
-pub(crate) use containment::cgroup_mount;
 pub use descendants::kill_marked;
 pub use spawn::Launch;
-pub(crate) use spawn::leave_the_terminal;
+pub(crate) use spawn::{end_with_this_process, leave_the_terminal};
 pub use supervise::{Cancel, Ended, Supervisor, hold_signals, release_signals};
