@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hookspool_common::clock::Clock;
 use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
-use hookspool_common::ledger::{Ledger, Outcome, ProcessResult, Run, StepRecord};
+use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run, StepRecord};
 use hookspool_common::masking::Masks;
 use hookspool_common::matching::why_not;
 use hookspool_common::secrets::SecretStore;
@@ -173,7 +173,13 @@ impl<'a> Work<'a> {
             Checkout::Ready { sha, from_fork } => {
                 self.log.note(&format!("checkout: the workspace is at {sha}"));
                 if self.run.sha.is_none() && !self.run.event.kind.is_deletion() {
-                    ledger.resolve(self.run.id, &sha)?;
+                    match ledger.resolve(self.run.id, &sha) {
+                        // The run goes on; the newer program will end it by its journal.
+                        Err(error @ LedgerError::Newer) => {
+                            tracing::warn!(run = %self.run.id, %error, "cannot write the commit down")
+                        }
+                        other => other?,
+                    }
                 }
                 self.run.sha = Some(sha);
                 (ProcessResult::Exited(0), Ok(from_fork))
