@@ -16,6 +16,7 @@ pub mod forges; // headers and bytes to events, one file per forge
 pub mod globs; // the patterns of `when`
 pub mod config; // what the operator wrote, checked
 pub mod secrets; // one secret a file, or systemd credentials
+pub mod skip; // commits for which nothing is to run
 pub mod matching; // which jobs an event asks for, or the first condition that failed
 mod sqlite; // how both databases are opened
 pub mod record; // what the importer hands to the pass

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hookspool_common::config::{Config, DEFAULT_PRIORITY, Job, OnNew};
+use hookspool_common::config::{Config, DEFAULT_PRIORITY, Job, OnNew, Repository};
 use hookspool_common::event::{Event, Kind};
-use hookspool_common::ledger::{Admission, Request};
+use hookspool_common::ledger::{Admission, Cause, Request, Run};
 use hookspool_common::matching::{Match, why_not};
 use hookspool_common::names::{JobName, SourceName};
 use hookspool_common::record::{Proposal, Record};
@@ -39,19 +39,50 @@ fn each_once(proposal: Proposal) -> Vec<(Arc<Event>, Match)> {
 }
 
 fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Match) -> Request {
-    let job = match verdict(config, source, event, asked) {
-        Ok(job) => job,
-        Err(why) => return refused(event, asked, why),
-    };
+    match verdict(config, source, event, asked) {
+        Ok(job) => request_for(&asked.repository, job, event),
+        Err(why) => refused(event, asked, why),
+    }
+}
+
+/// A run of a job, in its lane.
+pub(crate) fn request_for(repository: &RepositoryName, job: &Job, event: &Arc<Event>) -> Request {
     Request {
-        lane: lane(&asked.repository, &asked.job, job.lane.group.as_deref(), event),
-        repository: asked.repository.clone(),
-        job: asked.job.clone(),
+        lane: lane(repository, &job.name, job.lane.group.as_deref(), event),
+        repository: repository.clone(),
+        job: job.name.clone(),
         event: Arc::clone(event),
         on_new: job.lane.on_new,
         priority: job.lane.priority,
         refused: None,
     }
+}
+
+/// The same as a run that is over once more, as the present configuration has it, or why not. A forged event that was refused
+/// when it came is refused again.
+pub(crate) fn again(config: &Config, run: &Run) -> Result<Request, String> {
+    let asked = Match { repository: run.repository.clone(), job: run.job.clone() };
+    let event = Arc::new(run.event.clone());
+    if !is_by_hand(run) {
+        return verdict(config, &run.source, &event, &asked).map(|job| request_for(&asked.repository, job, &event));
+    }
+    let (_, job) = configured(config, &run.source, &asked)?;
+    Ok(request_for(&asked.repository, job, &event))
+}
+
+/// Whether a person had the job run, whatever its `when` says; or it was made anew from a run of which that holds. No delivery
+/// comes to such a cause, whatever it says it tells of.
+fn is_by_hand(run: &Run) -> bool {
+    let is_ours = matches!(run.cause, Cause::Manual { .. } | Cause::Rerun { .. } | Cause::Retry { .. });
+    run.event.kind == Kind::Manual && is_ours
+}
+
+/// Why a run that was admitted must not go on under the present configuration, if so.
+pub(crate) fn why_not_any_more(repository: &Repository, job: &Job, run: &Run) -> Option<String> {
+    if is_by_hand(run) && run.event.repository.as_ref() == Some(&repository.name) {
+        return None;
+    }
+    why_not(repository, job, &run.event)
 }
 
 /// A run that says why it must not be. The receiver can name as many jobs as it likes that nobody configured, so their
@@ -75,11 +106,7 @@ fn refused(event: &Arc<Event>, asked: &Match, why: String) -> Request {
 /// The job that is asked for, or why it must not run.
 pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event, asked: &Match) -> Result<&'c Job, String> {
     possible(event)?;
-    let repository = config.repository(source, &asked.repository);
-    let repository =
-        repository.ok_or_else(|| format!("{} is not in the configuration of source `{source}`", asked.repository))?;
-    let job = repository.job(&asked.job);
-    let job = job.ok_or_else(|| format!("job `{}` is not in {}", asked.job, repository.file.display()))?;
+    let (repository, job) = configured(config, source, asked)?;
     if let Some(why) = why_not(repository, job, event) {
         return Err(format!("the event does not match: {why}"));
     }
@@ -88,6 +115,14 @@ pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event
         return Err(refusal_of_forks(job, FROM_A_FORK));
     }
     Ok(job)
+}
+
+fn configured<'c>(config: &'c Config, source: &SourceName, asked: &Match) -> Result<(&'c Repository, &'c Job), String> {
+    let repository = config.repository(source, &asked.repository);
+    let repository =
+        repository.ok_or_else(|| format!("{} is not in the configuration of source `{source}`", asked.repository))?;
+    let job = repository.job(&asked.job);
+    Ok((repository, job.ok_or_else(|| format!("job `{}` is not in {}", asked.job, repository.file.display()))?))
 }
 
 /// What a request is whose changes are another repository's.

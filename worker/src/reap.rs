@@ -7,6 +7,7 @@ use hookspool_common::config::Config;
 use hookspool_common::ledger::{Ledger, Outcome, Run};
 
 use crate::alive::Alive;
+use crate::cancel;
 use crate::folders::Folders;
 use crate::journal::{self, Told};
 use crate::output;
@@ -55,7 +56,10 @@ fn ending_of(folders: &Folders, run: &Run) -> Ending {
             Some(step) => format!("after `{}`", step.name),
             None => "before its first step".to_owned(),
         };
-        Outcome::Interrupted(format!("the runner died {doing}"))
+        match cancel::asked(folders, run.id) {
+            Some(why) => Outcome::Cancelled(format!("{why}; the runner died {doing}")),
+            None => Outcome::Interrupted(format!("the runner died {doing}")),
+        }
     };
     let outcome = outcome.unwrap_or_else(interrupted);
     Ending { outcome, output_end: output::end_of(&folders.log(run.id), log_at, OUTPUT_END_BYTES), steps }
