@@ -10,6 +10,9 @@ use crate::git_name::RefName;
 use crate::names::{JobName, RunId};
 use crate::repository_name::RepositoryName;
 
+/// The first step of every run.
+const CHECKOUT: &str = "checkout";
+
 /// Along what a job goes forward: a ref, all tags together, or all that has no ref.
 fn line(reference: Option<&str>) -> &str {
     match reference {
@@ -19,12 +22,13 @@ fn line(reference: Option<&str>) -> &str {
     }
 }
 
-/// Writes down that a run deployed, if its `deploy` succeeded. When its branch or tag is gone, nothing is there any more.
+/// Writes down that a run deployed, if its `deploy` succeeded. A branch that a run found gone is nobody's past any more: one of
+/// the same name may begin anywhere.
 pub(super) fn remember(transaction: &Transaction<'_>, run: RunId, steps: &[StepRecord], now: Instant) -> rusqlite::Result<()> {
-    let has_deployed = |step: &StepRecord| {
-        step.name == Phase::Deploy.as_str() && step.result.as_ref().is_some_and(super::ProcessResult::is_success)
+    let succeeded = |name: &str| {
+        steps.iter().any(|step| step.name == name && step.result.as_ref().is_some_and(super::ProcessResult::is_success))
     };
-    if !steps.iter().any(has_deployed) {
+    if !succeeded(CHECKOUT) {
         return Ok(());
     }
     let sql = "SELECT repository, job, ref, sha, kind IN ('branch_deleted', 'tag_deleted') FROM run WHERE id = ?1";
@@ -35,8 +39,11 @@ pub(super) fn remember(transaction: &Transaction<'_>, run: RunId, steps: &[StepR
     let line = line(reference.as_deref());
     if is_gone {
         // One of many tags says nothing of what the others deployed.
-        let sql = "DELETE FROM deployed WHERE repository = ?1 AND job = ?2 AND line = ?3 AND line <> 'refs/tags/*'";
-        return transaction.prepare_cached(sql)?.execute(params![repository, job, line]).map(drop);
+        let sql = "DELETE FROM deployed WHERE repository = ?1 AND line = ?2 AND line <> 'refs/tags/*'";
+        return transaction.prepare_cached(sql)?.execute(params![repository, line]).map(drop);
+    }
+    if !succeeded(Phase::Deploy.as_str()) {
+        return Ok(());
     }
     let Some(sha) = sha else { return Ok(()) };
     let sql = "INSERT INTO deployed (repository, job, line, sha, run, deployed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)

@@ -217,7 +217,8 @@ fn the_last_deployed_commit_is_of_the_job_and_of_the_ref_or_of_all_tags() {
     let mut ended = |event: Event, job: &str, outcome: Outcome, steps: &[StepRecord]| {
         let run = fixture.admit(request(job, event, OnNew::Queue)).run;
         fixture.ledger.claim(run, NOW).unwrap().unwrap();
-        fixture.ledger.finish(run, &Finish { steps, ..Finish::plain(&outcome) }, NOW).unwrap();
+        let steps = [&[step("checkout", 0)], steps].concat();
+        fixture.ledger.finish(run, &Finish { steps: &steps, ..Finish::plain(&outcome) }, NOW).unwrap();
         run
     };
     let tag = |tag: &str, sha| event(Kind::Tag, "push", &format!("refs/tags/{tag}"), Some(sha));
@@ -236,11 +237,14 @@ fn the_last_deployed_commit_is_of_the_job_and_of_the_ref_or_of_all_tags() {
     };
     let gone = event(Kind::BranchDeleted, "delete", "refs/heads/develop", None);
     assert_eq!(last(&fixture, "refs/heads/develop"), Some((on_develop, SHA.to_owned())));
-    let run = fixture.admit(request("a", gone, OnNew::Queue)).run;
-    fixture.ledger.claim(run, NOW).unwrap().unwrap();
-    let finish = Finish { steps: &[step("deploy", 0)], ..Finish::plain(&Outcome::Succeeded) };
-    fixture.ledger.finish(run, &finish, NOW).unwrap();
-    assert_eq!(last(&fixture, "refs/heads/develop"), None, "nothing is left of it");
+    // Another job, which cleans up; the first time the branch was on the forge again.
+    for (status, left) in [(1, Some((on_develop, SHA.to_owned()))), (0, None)] {
+        let run = fixture.admit(request("clean", gone.clone(), OnNew::Queue)).run;
+        fixture.ledger.claim(run, NOW).unwrap().unwrap();
+        let finish = Finish { steps: &[step("checkout", status)], ..Finish::plain(&Outcome::Succeeded) };
+        fixture.ledger.finish(run, &finish, NOW).unwrap();
+        assert_eq!(last(&fixture, "refs/heads/develop"), left);
+    }
     assert_eq!(last(&fixture, "refs/heads/master"), Some((on_master, SHA.to_owned())));
     for any_tag in ["refs/tags/v1", "refs/tags/v3"] {
         assert_eq!(last(&fixture, any_tag), Some((of_tags, OTHER_SHA.to_owned())));
