@@ -40,16 +40,16 @@ fn each_once(proposal: Proposal) -> Vec<(Arc<Event>, Match)> {
 
 fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Match) -> Request {
     match verdict(config, source, event, asked) {
-        Ok(job) => request_for(&asked.repository, job, event),
+        Ok((repository, job)) => own_request(repository, job, event),
         Err(why) => refused(event, asked, why),
     }
 }
 
-/// A run of a job, in its lane.
-pub(crate) fn request_for(repository: &RepositoryName, job: &Job, event: &Arc<Event>) -> Request {
+/// A run of a job, in its lane: what the worker itself asks for, or a delivery as root sees it.
+pub(crate) fn own_request(repository: &Repository, job: &Job, event: &Arc<Event>) -> Request {
     Request {
-        lane: lane(repository, &job.name, job.lane.group.as_deref(), event),
-        repository: repository.clone(),
+        lane: lane(&repository.name, &job.name, job.lane.group.as_deref(), event),
+        repository: repository.name.clone(),
         job: job.name.clone(),
         event: Arc::clone(event),
         on_new: job.lane.on_new,
@@ -63,23 +63,31 @@ pub(crate) fn request_for(repository: &RepositoryName, job: &Job, event: &Arc<Ev
 pub(crate) fn again(config: &Config, run: &Run) -> Result<Request, String> {
     let asked = Match { repository: run.repository.clone(), job: run.job.clone() };
     let event = Arc::new(run.event.clone());
-    if !is_by_hand(run) {
-        return verdict(config, &run.source, &event, &asked).map(|job| request_for(&asked.repository, job, &event));
+    let (repository, job) = match is_our_own(run) {
+        true => configured(config, &run.source, &asked)?,
+        false => verdict(config, &run.source, &event, &asked)?,
+    };
+    match why_not_any_more(repository, job, run) {
+        None => Ok(own_request(repository, job, &event)),
+        Some(why) => Err(format!("the event does not match: {why}")),
     }
-    let (_, job) = configured(config, &run.source, &asked)?;
-    Ok(request_for(&asked.repository, job, &event))
 }
 
-/// Whether a person had the job run, whatever its `when` says; or it was made anew from a run of which that holds. No delivery
-/// comes to such a cause, whatever it says it tells of.
-fn is_by_hand(run: &Run) -> bool {
-    let is_ours = matches!(run.cause, Cause::Manual { .. } | Cause::Rerun { .. } | Cause::Retry { .. });
-    run.event.kind == Kind::Manual && is_ours
+/// Whether a person or the clock asked for the run, or it was made anew from one of which that holds. No delivery comes to such
+/// a cause, whatever it says it tells of.
+fn is_our_own(run: &Run) -> bool {
+    match run.cause {
+        Cause::Manual { .. } => run.event.kind == Kind::Manual,
+        Cause::Schedule => run.event.kind == Kind::Schedule,
+        Cause::Rerun { .. } | Cause::Retry { .. } => matches!(run.event.kind, Kind::Manual | Kind::Schedule),
+        Cause::Delivery | Cause::Replay { .. } | Cause::Reconcile => false,
+    }
 }
 
-/// Why a run that was admitted must not go on under the present configuration, if so.
+/// Why a run that was admitted must not go on under the present configuration, if so. What a person has run needs no `when`.
 pub(crate) fn why_not_any_more(repository: &Repository, job: &Job, run: &Run) -> Option<String> {
-    if is_by_hand(run) && run.event.repository.as_ref() == Some(&repository.name) {
+    let is_by_hand = is_our_own(run) && run.event.kind == Kind::Manual;
+    if is_by_hand && run.event.repository.as_ref() == Some(&repository.name) {
         return None;
     }
     why_not(repository, job, &run.event)
@@ -104,7 +112,12 @@ fn refused(event: &Arc<Event>, asked: &Match, why: String) -> Request {
 }
 
 /// The job that is asked for, or why it must not run.
-pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event, asked: &Match) -> Result<&'c Job, String> {
+pub(crate) fn verdict<'c>(
+    config: &'c Config,
+    source: &SourceName,
+    event: &Event,
+    asked: &Match,
+) -> Result<(&'c Repository, &'c Job), String> {
     possible(event)?;
     let (repository, job) = configured(config, source, asked)?;
     if let Some(why) = why_not(repository, job, event) {
@@ -114,7 +127,7 @@ pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event
     if !job.forks && event.pull_request.as_ref().is_some_and(|request| request.from_fork == Some(true)) {
         return Err(refusal_of_forks(job, FROM_A_FORK));
     }
-    Ok(job)
+    Ok((repository, job))
 }
 
 fn configured<'c>(config: &'c Config, source: &SourceName, asked: &Match) -> Result<(&'c Repository, &'c Job), String> {

@@ -22,7 +22,9 @@ use crate::import::import;
 use crate::lanes::does_to;
 use crate::outbox::send_due;
 use crate::reap::reap;
+use crate::reconcile::ask_forges;
 use crate::runner::CLAIMED;
+use crate::schedules::queue_due;
 
 /// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
 #[derive(Debug)]
@@ -93,10 +95,12 @@ fn look_at_everything(
 ) -> anyhow::Result<()> {
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
     let secrets = SecretStore::of_worker(config.directory(), credentials);
+    ask_forges(config, folders, &mut ledger, clock.now())?;
     loop {
         // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
         let imported = import(config, &mut ledger, clock);
         let reaped = reap(config, &mut ledger, folders, clock)?;
+        queue_due(config, &mut ledger, clock.now())?;
         cancel_for_newcomers(config, &ledger, folders)?;
         let started = start_runs(config, &ledger, clock.now())?;
         let sent = send_due(config, &mut ledger, &secrets, clock)?;
@@ -137,7 +141,7 @@ fn start_runner(config: &Config, run: RunId) -> anyhow::Result<bool> {
 }
 
 /// Where runners say what concerns the operator, when systemd's journal does not listen.
-fn worker_log(config: &Config) -> anyhow::Result<File> {
+pub(crate) fn worker_log(config: &Config) -> anyhow::Result<File> {
     let path = config.paths.logs.join("worker.log");
     File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
 }

@@ -3,12 +3,21 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Deployed, StepRecord};
+use super::StepRecord;
 use crate::clock::Instant;
 use crate::config::Phase;
-use crate::git_name::RefName;
+use crate::git_name::{RefName, Sha};
 use crate::names::{JobName, RunId};
 use crate::repository_name::RepositoryName;
+
+/// What a job deployed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// The commit.
+    pub sha: Sha,
+    /// The run that did it.
+    pub run: RunId,
+}
 
 /// The first step of every run.
 const CHECKOUT: &str = "checkout";

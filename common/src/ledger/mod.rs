@@ -6,9 +6,13 @@ mod admission; // a delivery's proposals become runs
 mod asking; // a person's wishes do
 mod deployed; // what each job deployed last
 mod holds; // lanes in which nothing starts
+mod schedules; // up to when each schedule was looked at
+mod reconciliation; // what the forge had on each ref, and the runs for which no delivery came
 mod replay; // deliveries that were taken over before become runs once more
+mod finish; // the end of a run, and what follows from it
 mod notice; // mails that are to be sent
 mod rows; // columns to types
+mod query; // which runs are looked for
 mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
@@ -26,9 +30,14 @@ use crate::names::{DeliveryId, JobName, RunId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
 use crate::repository_name::RepositoryName;
 
+pub use deployed::Deployed;
+pub use finish::{Finish, Sequel};
 pub use holds::Hold;
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
+pub use query::RunQuery;
+pub use reconciliation::{Answer as RefAnswer, KnownRefs, Reconciled, RefChange};
 pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use schedules::{ScheduleLook, ScheduleState};
 pub use sqlite::SqliteLedger;
 pub use waiting::Waiting;
 
@@ -92,73 +101,6 @@ pub struct Admitted {
     pub run: RunId,
     /// Whether another delivery had asked for the same run.
     pub joined: bool,
-}
-
-/// The end of a run, as it is written down.
-#[derive(Debug, Clone)]
-pub struct Finish<'a> {
-    /// How it ended.
-    pub outcome: &'a Outcome,
-    /// Its steps, in order.
-    pub steps: &'a [StepRecord],
-    /// Who is told.
-    pub notices: &'a [NewNotice],
-    /// What follows.
-    pub sequel: Sequel,
-}
-
-impl<'a> Finish<'a> {
-    /// An end of which nobody is told and from which nothing follows.
-    #[must_use]
-    pub const fn plain(outcome: &'a Outcome) -> Self {
-        Self { outcome, steps: &[], notices: &[], sequel: Sequel::None }
-    }
-}
-
-/// What follows from the end of a run, in its lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sequel {
-    /// The next of the lane has its turn.
-    None,
-    /// The same is tried again, in the same place.
-    Retry {
-        /// Not before this instant.
-        not_before: Option<Instant>,
-        /// The newest run that waited in the lane when this was decided; one that has come since may displace it.
-        newest: Option<RunId>,
-    },
-    /// Nothing starts in the lane until a person lets it go on, for this reason.
-    Hold(String),
-}
-
-/// What a job deployed last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
-    /// The commit.
-    pub sha: Sha,
-    /// The run that did it.
-    pub run: RunId,
-}
-
-/// Which runs are looked for.
-#[derive(Debug, Clone, Default)]
-pub struct RunQuery {
-    /// In this state.
-    pub state: Option<RunState>,
-    /// Of this repository.
-    pub repository: Option<RepositoryName>,
-    /// Of a job with this name.
-    pub job: Option<JobName>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl RunQuery {
-    /// The newest of all.
-    #[must_use]
-    pub fn newest(limit: usize) -> Self {
-        Self { limit, ..Self::default() }
-    }
 }
 
 /// A delivery as the ledger knows it.
@@ -264,6 +206,66 @@ pub trait Ledger {
     /// # Errors
     /// [`LedgerError`]
     fn waiting(&self, run: &Run, now: Instant) -> Result<Option<Waiting>, LedgerError>;
+
+    /// What is known of every job's schedule.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn schedules(&self) -> Result<Vec<ScheduleState>, LedgerError>;
+
+    /// Writes looks at the clock down, with the runs that are due, and forgets the schedules that are no more: all at once.
+    /// The runs that were made; of a look none when another came first.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then nothing was written down.
+    fn look_at_schedules(
+        &mut self,
+        looks: &[ScheduleLook],
+        gone: &[ScheduleState],
+        now: Instant,
+    ) -> Result<Vec<RunId>, LedgerError>;
+
+    /// The last run that a job's schedule led to.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn last_scheduled(&self, repository: &RepositoryName, job: &JobName) -> Result<Option<Run>, LedgerError>;
+
+    /// When each repository's forge was asked for its refs.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn reconciled(&self) -> Result<Vec<Reconciled>, LedgerError>;
+
+    /// What the forge had on each branch and tag of a repository when it last answered.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn known_refs(&self, repository: &RepositoryName) -> Result<KnownRefs, LedgerError>;
+
+    /// The newest run; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn newest_run(&self) -> Result<RunId, LedgerError>;
+
+    /// Takes an answer of the forge over: what is known of its refs, and the runs of which no delivery told, at once. Those runs.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then nothing was taken over.
+    fn reconcile(&mut self, answer: &RefAnswer, now: Instant) -> Result<Vec<RunId>, LedgerError>;
+
+    /// Writes down that the forge was asked at `asked_at` and did not answer. Nothing that is known of it is forgotten.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn not_reconciled(&mut self, repository: &RepositoryName, asked_at: Instant) -> Result<(), LedgerError>;
+
+    /// Forgets what is known of a repository's refs, because nobody wants to know any more.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn forget_refs(&mut self, repository: &RepositoryName) -> Result<(), LedgerError>;
 
     /// Queued runs that may start now, one a lane, at most `limit`: those of larger priority first, then the oldest.
     ///

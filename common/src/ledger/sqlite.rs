@@ -8,8 +8,9 @@ use super::replay::Replay;
 use super::rows::{self, DELIVERY_COLUMNS, NOTICE_COLUMNS, RUN_COLUMNS};
 use super::transitions::failing;
 use super::{
-    Admission, Admitted, Deployed, Finish, Hold, KnownDelivery, Ledger, LedgerError, Notice, NoticeId, NoticeState, Request, Run,
-    RunQuery, RunState, StepRecord, Waiting, admission, asking, deployed, holds, transitions, waiting,
+    Admission, Admitted, Deployed, Finish, Hold, KnownDelivery, KnownRefs, Ledger, LedgerError, Notice, NoticeId, NoticeState,
+    Reconciled, RefAnswer, Request, Run, RunQuery, ScheduleLook, ScheduleState, StepRecord, Waiting, admission, asking, deployed,
+    holds, reconciliation, schedules, transitions, waiting,
 };
 use crate::clock::Instant;
 use crate::git_name::{RefName, Sha};
@@ -79,22 +80,6 @@ impl SqliteLedger {
 
 fn limited(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// The index that finds what is looked for without looking at all the rest, and the condition that it is made for. SQLite
-/// keeps no statistics here, and would choose by guessing.
-fn index_for(query: &RunQuery) -> (&'static str, &'static str) {
-    match query {
-        RunQuery { state: Some(RunState::Running), .. } => ("INDEXED BY run_running", "true"),
-        RunQuery { state: Some(RunState::Queued), repository: Some(_), job: Some(_), .. } => ("INDEXED BY run_waiting", "true"),
-        RunQuery { state: Some(RunState::Queued), .. } => ("INDEXED BY run_queued", "true"),
-        RunQuery { job: Some(_), .. } => ("INDEXED BY run_of_job", "true"),
-        RunQuery { repository: Some(_), .. } => ("INDEXED BY run_of_repository", "true"),
-        RunQuery { state: Some(state), .. } if *state != RunState::Succeeded => {
-            ("INDEXED BY run_that_went_wrong", "state NOT IN ('queued', 'running', 'succeeded')")
-        }
-        RunQuery { .. } => ("", "true"),
-    }
 }
 
 fn text(reference: Option<&RefName>) -> Option<&str> {
@@ -178,6 +163,59 @@ impl Ledger for SqliteLedger {
         waiting::of(&self.connection, run, now).map_err(failing)
     }
 
+    fn schedules(&self) -> Result<Vec<ScheduleState>, LedgerError> {
+        self.all(&format!("SELECT {} FROM schedule_state ORDER BY repository, job", schedules::COLUMNS), [], schedules::state)
+    }
+
+    fn look_at_schedules(
+        &mut self,
+        looks: &[ScheduleLook],
+        gone: &[ScheduleState],
+        now: Instant,
+    ) -> Result<Vec<RunId>, LedgerError> {
+        self.write(|transaction| {
+            gone.iter().try_for_each(|state| schedules::forget(transaction, state)).map_err(failing)?;
+            let runs = looks.iter().map(|look| schedules::look(transaction, look, now).map_err(failing));
+            Ok(runs.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    fn last_scheduled(&self, repository: &RepositoryName, job: &JobName) -> Result<Option<Run>, LedgerError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM run WHERE repository = ?1 AND job = ?2 AND ref IS NULL AND cause = 'schedule'
+             ORDER BY id DESC LIMIT 1"
+        );
+        self.first(&sql, params![repository.as_str(), job.as_str()], rows::run)
+    }
+
+    fn reconciled(&self) -> Result<Vec<Reconciled>, LedgerError> {
+        let sql = format!("SELECT {} FROM reconciled ORDER BY repository", reconciliation::COLUMNS);
+        self.all(&sql, [], reconciliation::reconciled)
+    }
+
+    fn known_refs(&self, repository: &RepositoryName) -> Result<KnownRefs, LedgerError> {
+        let sql = "SELECT ref, sha FROM known_ref WHERE repository = ?1";
+        Ok(self.all(sql, [repository.as_str()], reconciliation::known_ref)?.into_iter().collect())
+    }
+
+    fn newest_run(&self) -> Result<RunId, LedgerError> {
+        let newest = self.first("SELECT max(id) FROM run", [], |row| row.get::<_, Option<i64>>(0))?;
+        Ok(RunId::new(newest.flatten().unwrap_or(0)))
+    }
+
+    fn reconcile(&mut self, answer: &RefAnswer, now: Instant) -> Result<Vec<RunId>, LedgerError> {
+        self.write(|transaction| reconciliation::answered(transaction, answer, now).map_err(failing))
+    }
+
+    fn not_reconciled(&mut self, repository: &RepositoryName, asked_at: Instant) -> Result<(), LedgerError> {
+        self.write(|transaction| reconciliation::not_answered(transaction, repository, asked_at).map_err(failing))
+    }
+
+    fn forget_refs(&mut self, repository: &RepositoryName) -> Result<(), LedgerError> {
+        let sql = "DELETE FROM reconciled WHERE repository = ?1";
+        self.connection.execute(sql, [repository.as_str()]).map(drop).map_err(failing)
+    }
+
     fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
         let sql = "SELECT id FROM run INDEXED BY run_turn WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1)
                    ORDER BY priority DESC, id LIMIT ?2";
@@ -221,16 +259,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, LedgerError> {
-        let conditions = [
-            // A state stands in the text, so that SQLite knows which partial index has it.
-            query.state.map(|state| format!("state = '{state}'")),
-            query.repository.as_ref().map(|_| "repository = ?1".to_owned()),
-            query.job.as_ref().map(|_| "job = ?2".to_owned()),
-        ];
-        let (index, of_index) = index_for(query);
-        let conditions: Vec<String> = conditions.into_iter().flatten().chain([of_index.to_owned()]).collect();
-        let conditions = conditions.join(" AND ");
-        let sql = format!("SELECT {RUN_COLUMNS} FROM run {index} WHERE {conditions} ORDER BY id DESC LIMIT ?3");
+        let sql = format!("SELECT {RUN_COLUMNS} FROM run {} ORDER BY id DESC LIMIT ?3", query.conditions());
         let repository = query.repository.as_ref().map(RepositoryName::as_str);
         let job = query.job.as_ref().map(JobName::as_str);
         self.all(&sql, params![repository, job, limited(query.limit)], rows::run)

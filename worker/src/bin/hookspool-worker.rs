@@ -11,7 +11,7 @@ use hookspool_common::names::RunId;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
-use hookspool_worker::{import, logging, pass, runner};
+use hookspool_worker::{import, logging, pass, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -37,6 +37,9 @@ enum Command {
     /// Reads the inbox for a pass, without privileges.
     #[command(hide = true)]
     Import,
+    /// Asks the forges for what no delivery told of, for a pass.
+    #[command(hide = true)]
+    Reconcile,
     /// Runs one run, for a pass.
     #[command(hide = true)]
     Runner {
@@ -63,6 +66,11 @@ fn main() -> ExitCode {
     let done = match options.command {
         Command::Pass => pass::pass(&config, credentials, &SystemClock),
         Command::Import => import::importer(&config),
+        // What was found is for a pass to start.
+        Command::Reconcile => match reconcile::reconcile(&config, credentials, &SystemClock) {
+            Ok(true) => Err(runner::become_pass(&config)),
+            other => other.map(drop),
+        },
         // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one
         // that started it, which would start it again.
         Command::Runner { run } => match runner::run(&config, run, credentials, &SystemClock) {

@@ -22,6 +22,7 @@ mod rerun;
 mod cancel;
 mod hold; // and release, and what is held
 mod runs;
+mod schedule;
 mod show;
 mod log;
 mod trace;
@@ -30,6 +31,7 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hookspool_common::clock::SystemClock;
 use hookspool_common::config::{Config, Problems};
 
 use options::{Command, Options};
@@ -90,6 +92,7 @@ fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Release(release) => hold::release(&config()?, &release),
         Command::Holds(holds) => hold::holds(&config()?, &holds),
         Command::Runs(runs) => runs::runs(&config()?, &runs),
+        Command::Schedule(schedule) => schedule::schedule(&config()?, &schedule, &SystemClock),
         Command::Show(show) => show::show(&config()?, &show),
         Command::Log(log) => log::log(&config()?, &log),
         Command::Trace(trace) => trace::trace(&config()?, &trace),

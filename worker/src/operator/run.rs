@@ -14,7 +14,7 @@ use hookspool_common::names::{JobName, RunId};
 use super::send::{find_repository, present};
 use super::view::{print_json, run_json};
 use super::{Exit, options, writing};
-use crate::admission::request_for;
+use crate::admission::own_request;
 
 pub(super) fn run(config: &Config, options: &options::Run) -> anyhow::Result<Exit> {
     let repository = find_repository(config, &options.repository)?;
@@ -25,7 +25,7 @@ pub(super) fn run(config: &Config, options: &options::Run) -> anyhow::Result<Exi
     // Asked now, so that a mistyped ref is an error here and no run.
     let (reference, _) = present(config, repository, options.reference.as_deref())?;
     let by = writing::who();
-    let request = request_for(&repository.name, job, &Arc::new(event(repository, reference, &by)));
+    let request = own_request(repository, job, &Arc::new(event(repository, reference, &by)));
     let admitted = ledger.start(source, &request, &by, options.allow_older, SystemClock.now())?;
     made(config, &ledger, &Made { run: admitted.run, json: options.json })
 }

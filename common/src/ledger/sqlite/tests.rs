@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::OnNew;
 use crate::event::{Event, Kind, PullRequest, Side};
-use crate::ledger::{Cause, NewNotice, Outcome, ProcessResult};
+use crate::ledger::{Cause, NewNotice, Outcome, ProcessResult, RunState};
 use crate::record::{Answer, Record};
 
 const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";

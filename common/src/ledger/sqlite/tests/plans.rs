@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::*;
-use crate::ledger::{RunState, Sequel};
+use crate::ledger::Sequel;
 
 /// Everything that passes, runners and people ask of a ledger in their daily work.
 fn daily_work(fixture: &mut Fixture) {
@@ -23,8 +23,12 @@ fn daily_work(fixture: &mut Fixture) {
     ledger.last_deployed(&repository, &job, reference.as_ref()).unwrap();
     let newest = ledger.newest_in(&lane).unwrap();
     let outcome = Outcome::Failed("x".to_owned());
-    let deployed =
-        StepRecord { name: "deploy".to_owned(), started_at: NOW, ended_at: Some(NOW), result: Some(ProcessResult::Exited(0)) };
+    let succeeded = |name: &str| StepRecord {
+        name: name.to_owned(),
+        started_at: NOW,
+        ended_at: Some(NOW),
+        result: Some(ProcessResult::Exited(0)),
+    };
     let sequel = Sequel::Retry { not_before: None, newest };
     let finish = Finish { steps: &[succeeded("checkout"), succeeded("deploy")], sequel, ..Finish::plain(&outcome) };
     let next = ledger.finish(run, &finish, NOW).unwrap().unwrap();

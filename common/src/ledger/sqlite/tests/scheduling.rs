@@ -1,7 +1,7 @@
 //! What follows a run, who holds a lane, and what people ask for; each beside runs that must not move.
 
 use super::*;
-use crate::ledger::{RunState, Sequel};
+use crate::ledger::Sequel;
 
 /// What must not change: state and turn of every run but these.
 fn bystanders(fixture: &Fixture, but: &[RunId]) -> Vec<(RunId, RunState)> {
