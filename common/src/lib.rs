@@ -15,6 +15,7 @@ pub mod event; // the one closed model of what happened
 pub mod forges; // headers and bytes to events, one file per forge
 pub mod globs; // the patterns of `when`
 pub mod schedule; // the times of `schedule`, as crontab(5) means them
+pub mod trusted; // files that nobody else could have written
 pub mod config; // what the operator wrote, checked
 pub mod secrets; // one secret a file, or systemd credentials
 pub mod skip; // commits for which nothing is to run

@@ -107,6 +107,7 @@ fn fill(path: &Path, lanes: usize) {
     let ledger = Connection::open(path).expect("the ledger can be opened");
     ledger.pragma_update(None, "synchronous", "off").expect("a setting can be made");
     let event = serde_json::to_string(&event(0)).expect("an event is JSON");
+    let number = |count: usize| i64::try_from(count).expect("a small number");
     ledger
         .execute(
             "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)
@@ -117,7 +118,7 @@ fn fill(path: &Path, lanes: usize) {
                     iif(n > ?2, 'queued', iif(n % 20, 'succeeded', 'failed')), iif(n > ?2 OR n % 20, NULL, 'build failed'), n,
                     iif(n > ?2, NULL, n), iif(n > ?2, NULL, n), 'reconcile', 50, 1, 0
              FROM number",
-            rusqlite::params![FINISHED + QUEUED, FINISHED, event, lanes],
+            rusqlite::params![number(FINISHED + QUEUED), number(FINISHED), event, number(lanes)],
         )
         .expect("the ledger can be filled");
     ledger

@@ -44,7 +44,7 @@ fn killed_at(server: &Server, words: &[&str], call: &str, nth: usize) -> bool {
     let mut command = Command::new("strace");
     command.args(["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL:when={nth}")]);
     command.arg(program("hookspool-worker")).args(words).arg("--config").arg(server.config()).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create("/dev/null").unwrap());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().expect("strace can be run").signal() == Some(Signal::SIGKILL as i32)
 }
 
@@ -113,9 +113,9 @@ fn a_pass_killed_at(calls: &[(&str, usize)]) -> usize {
 
 /// A queued run whose runner is started here, because no pass could claim it.
 fn queued_run(server: &Server, number: usize) -> File {
-    fs::create_dir_all(server.state(&format!("runs/{number}"))).unwrap();
-    let alive = File::create(server.state(&format!("runs/{number}/alive"))).unwrap();
-    alive.lock().unwrap();
+    fs::create_dir_all(server.state(&format!("runs/{number}"))).expect("a folder can be made");
+    let alive = File::create(server.state(&format!("runs/{number}/alive"))).expect("a file can be made");
+    alive.lock().expect("nobody holds it");
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     server.run_pass();
     alive

@@ -103,6 +103,12 @@ impl Folders {
         self.work(run).join("event.json")
     }
 
+    /// The secrets that a run's step gets as files, while it runs.
+    #[must_use]
+    pub fn secrets(&self, run: RunId) -> PathBuf {
+        self.work(run).join("secrets")
+    }
+
     /// A repository's mirror. Its components were checked when the name was made.
     #[must_use]
     pub fn mirror(&self, repository: &RepositoryName) -> PathBuf {

@@ -22,7 +22,7 @@ use hookspool_common::secrets::SecretStore;
 use crate::alive::try_lock;
 use crate::folders::Folders;
 use crate::git::Remote;
-use crate::pass::worker_log;
+use crate::logging::worker_log;
 use changes::changes;
 use forge::{NoAnswer, ask};
 
@@ -47,7 +47,7 @@ pub fn ask_forges(config: &Config, folders: &Folders, ledger: &mut dyn Ledger, n
     command.stdin(Stdio::null()).stdout(Stdio::null());
     // It outlives the pass, and must not hold open the pipe on which cron waits for its end.
     if std::env::var_os("JOURNAL_STREAM").is_none() {
-        command.stderr(worker_log(config)?);
+        command.stderr(worker_log(&config.paths)?);
     }
     command.spawn().map(drop).context("cannot start the process that asks the forges")
 }

@@ -1,6 +1,7 @@
 //! The configuration: what the operator wrote in TOML becomes a [`Config`], or every error at once with its place.
 //!
-//! It is trusted (root owns it) and holds no secrets, only their names.
+//! It decides what root runs, so each file of it must be one that nobody else could have written. It holds no secrets, only
+//! their names.
 
 mod address; // where the receiver listens, and networks
 mod duration;

@@ -8,6 +8,7 @@ use super::problem::{Report, SourceText, suggestion};
 use super::table::{Table, Text, parse, read_file};
 use crate::names::{JobName, SecretName, SourceName};
 use crate::repository_name::RepositoryName;
+use crate::trusted::{self, Owners};
 
 /// How often a forge is asked at most.
 const LEAST_RECONCILE: Duration = Duration::from_secs(60);
@@ -43,11 +44,11 @@ impl Repository {
 
 /// Reads every `*.toml` in `folder`. `sources` is absent when the main file could not be read.
 pub(super) fn read_all(folder: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Vec<Repository> {
-    let mut files: Vec<PathBuf> = match std::fs::read_dir(folder) {
-        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_repository_file(path)).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+    let mut files: Vec<PathBuf> = match trusted::names_in(folder, Owners::of_this_process()) {
+        Ok(names) => names.into_iter().map(|name| folder.join(name)).filter(|path| is_repository_file(path)).collect(),
+        Err(error) if error.is_absent() => Vec::new(),
         Err(error) => {
-            report.of_file(folder, format!("cannot list it: {error}"), None);
+            report.of_trust(folder, error);
             Vec::new()
         }
     };

@@ -53,6 +53,9 @@ pub enum LedgerError {
     /// The file is to be brought up to this version's form before it can be looked into.
     #[error("{0} is of an older Hookspool; run `hookspool-worker pass`, which brings it up to date")]
     Older(PathBuf),
+    /// A newer program has brought the file to a form of its own while this one had it open.
+    #[error("the ledger has been brought up to date by a newer Hookspool; this program is too old to write to it")]
+    Newer,
     /// A run is not in the state that a transition starts from: somebody else moved it.
     #[error("run {run} is not {expected}")]
     Unexpected {

@@ -58,6 +58,11 @@ impl SqliteLedger {
 
     fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failing)?;
+        // A runner may be at work while Hookspool is upgraded. Then it knows neither what to write nor what it would break.
+        let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failing)?;
+        if version as usize > MIGRATIONS.len() {
+            return Err(LedgerError::Newer);
+        }
         let value = write(&transaction)?;
         transaction.commit().map_err(failing)?;
         Ok(value)
@@ -244,10 +249,10 @@ impl Ledger for SqliteLedger {
 
     fn resolve(&mut self, run: RunId, sha: &Sha) -> Result<(), LedgerError> {
         let sql = "UPDATE run SET sha = ?2 WHERE id = ?1 AND state = 'running' AND sha IS NULL";
-        match self.connection.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
+        self.write(|transaction| match transaction.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
             1 => Ok(()),
             _ => Err(LedgerError::Unexpected { run, expected: "running without a commit" }),
-        }
+        })
     }
 
     fn finish(&mut self, run: RunId, finish: &Finish<'_>, now: Instant) -> Result<Option<RunId>, LedgerError> {

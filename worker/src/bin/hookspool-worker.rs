@@ -11,6 +11,7 @@ use hookspool_common::names::RunId;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
+use hookspool_worker::launcher::{self, Program};
 use hookspool_worker::{import, logging, pass, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
@@ -49,6 +50,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before anybody can replace it.
+    let program = Program::own();
     let options = Options::parse();
     logging::begin();
     // What the worker makes is nobody else's, but for a group that an operator gave to a folder, such as that of the logs.
@@ -64,17 +67,20 @@ fn main() -> ExitCode {
     };
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let done = match options.command {
-        Command::Pass => pass::pass(&config, credentials, &SystemClock),
+        Command::Pass => {
+            let launcher = launcher::of(&config, &program, credentials.as_deref());
+            pass::pass(&config, credentials, &*launcher, &SystemClock)
+        }
         Command::Import => import::importer(&config),
         // What was found is for a pass to start.
         Command::Reconcile => match reconcile::reconcile(&config, credentials, &SystemClock) {
-            Ok(true) => Err(runner::become_pass(&config)),
+            Ok(true) => runner::wake_a_pass(&config, &program),
             other => other.map(drop),
         },
         // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one
         // that started it, which would start it again.
         Command::Runner { run } => match runner::run(&config, run, credentials, &SystemClock) {
-            Ok(true) => Err(runner::become_pass(&config)),
+            Ok(true) => runner::hand_over_to_a_pass(&config, &program),
             other => other.map(drop),
         },
     };
