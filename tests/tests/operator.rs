@@ -146,11 +146,12 @@ fn a_delivery_can_be_followed_from_its_arrival_to_its_mail() {
         "origin",
         "attempt",
     ];
+    of_a_run.extend(["lane", "priority", "not_before", "allow_older", "waiting"]);
     of_a_run.extend(["queued_at", "started_at", "ended_at", "duration_ms"]);
     of_a_run.sort_unstable();
     assert_eq!(keys(&runs[0]), of_a_run);
     let shown = server.show(1);
-    for key in of_a_run.iter().filter(|key| **key != "event").chain(&["steps", "deliveries", "mails", "log"]) {
+    for key in of_a_run.iter().filter(|key| **key != "event").chain(&["steps", "deliveries", "mails", "made_anew_as", "log"]) {
         assert!(shown.get(key).is_some(), "{key}: {shown}");
     }
     assert_eq!(keys(&shown["steps"][0]), ["duration_ms", "ended_at", "exit_status", "result", "started_at", "step"]);

@@ -11,13 +11,15 @@ use hookspool_common::clock::Clock;
 use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
 use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run, StepRecord};
 use hookspool_common::masking::Masks;
-use hookspool_common::matching::why_not;
 use hookspool_common::secrets::SecretStore;
 
+use crate::admission::why_not_any_more;
+use crate::cancel;
 use crate::checkout::hand_over::hand_over;
 use crate::checkout::{Checkout, Tools, check_out};
 use crate::environment::{self, StepContext};
 use crate::folders::Folders;
+use crate::forward::{Forward, forward};
 use crate::git::Remote;
 use crate::journal::Journal;
 use crate::output::{self, RunLog};
@@ -191,7 +193,24 @@ impl<'a> Work<'a> {
             }
         };
         self.end_step(result)?;
+        if ended.is_ok()
+            && let Some(why) = self.why_not_forward(ledger, job)?
+        {
+            return Ok(Err(Outcome::Refused(why)));
+        }
         Ok(ended)
+    }
+
+    /// Why the commit that was checked out is not to be deployed, if so.
+    fn why_not_forward(&mut self, ledger: &dyn Ledger, job: &Job) -> anyhow::Result<Option<String>> {
+        match forward(ledger, &self.folders.mirror(&self.run.repository), job, &self.run)? {
+            Forward::Yes => Ok(None),
+            Forward::Unknown(why) => {
+                self.log.note(&format!("whether this commit is older than the last that was deployed cannot be told: {why}"));
+                Ok(None)
+            }
+            Forward::No(why) => Ok(Some(why)),
+        }
     }
 
     /// The event as a file of its own. The folder that it lies in is the worker's, so nobody else can be in the way.
@@ -262,11 +281,11 @@ impl<'a> Work<'a> {
         match result {
             result if result.is_success() => Outcome::Succeeded,
             ProcessResult::TimedOut => Outcome::TimedOut(format!("{step} {result}")),
-            ProcessResult::Cancelled if self.folders.cancel_mark(self.run.id).exists() => {
-                Outcome::Cancelled(format!("{step} was ended for a newer run of its lane"))
-            }
-            // A shutdown, or a person; nobody asked for another run instead.
-            ProcessResult::Cancelled => Outcome::Interrupted(format!("{step} was ended, because the runner was asked to end")),
+            ProcessResult::Cancelled => match cancel::asked(self.folders, self.run.id) {
+                Some(why) => Outcome::Cancelled(format!("{step} was ended{}", why.of_a_step())),
+                // A shutdown.
+                None => Outcome::Interrupted(format!("{step} was ended, because the runner was asked to end")),
+            },
             result => Outcome::Failed(format!("{step} {result}")),
         }
     }
@@ -300,7 +319,7 @@ fn find_job<'c>(config: &'c Config, run: &Run) -> Result<(&'c Repository, &'c Jo
         .ok_or_else(|| format!("{} is not in the configuration of source `{}` any more", run.repository, run.source))?;
     let job =
         repository.job(&run.job).ok_or_else(|| format!("job `{}` is not in {} any more", run.job, repository.file.display()))?;
-    match why_not(repository, job, &run.event) {
+    match why_not_any_more(repository, job, run) {
         None => Ok((repository, job)),
         Some(why) => Err(format!("the event does not match any more: {why}")),
     }

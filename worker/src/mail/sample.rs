@@ -20,6 +20,7 @@ pub(super) struct Sample {
     pub(super) steps: Vec<StepRecord>,
     pub(super) output_end: String,
     pub(super) before: Before,
+    pub(super) is_held: bool,
     pub(super) log_path: PathBuf,
     pub(super) config_path: Option<PathBuf>,
 }
@@ -45,6 +46,7 @@ impl Sample {
             ]),
             output_end: "deployed\n".to_owned(),
             before: Before::Succeeded,
+            is_held: false,
             log_path: "/var/log/hookspool/runs/17.log".into(),
             config_path: None,
         }
@@ -76,6 +78,7 @@ impl Sample {
             ended_at: NOON.plus_millis(80_000),
             output_end: &self.output_end,
             before: self.before,
+            is_held: self.is_held,
             log_path: &self.log_path,
             config_path: self.config_path.as_deref(),
         }

@@ -33,6 +33,8 @@ pub struct Story<'a> {
     pub output_end: &'a str,
     /// How the run before it ended.
     pub before: Before,
+    /// Whether its lane is held because of it.
+    pub is_held: bool,
     /// The run's log.
     pub log_path: &'a Path,
     /// The configuration's file, unless it is the default one.

@@ -1,6 +1,6 @@
 use hookspool_common::event::{Event, Kind, Person};
 use hookspool_common::git_name::Sha;
-use hookspool_common::ledger::{Admission, Cause, Outcome, Run, RunState};
+use hookspool_common::ledger::{Admission, Cause, Finish, Outcome, Run, RunQuery, RunState};
 use hookspool_common::matching::matches;
 use hookspool_common::names::{DeliveryId, RunId};
 use hookspool_common::record::{Answer, InboxIdentity, Proposal, Record};
@@ -133,10 +133,10 @@ impl Machine {
 
     /// Every queued run starts, and succeeds.
     fn run_everything(&mut self) {
-        for run in self.ledger.runs(1000).unwrap() {
+        for run in self.ledger.runs(&RunQuery::newest(1000)).unwrap() {
             if run.state == RunState::Queued {
                 self.ledger.claim(run.id, at(0)).unwrap();
-                self.ledger.finish(run.id, &Outcome::Succeeded, &[], &[], at(0)).unwrap();
+                self.ledger.finish(run.id, &Finish::plain(&Outcome::Succeeded), at(0)).unwrap();
             }
         }
     }
@@ -167,7 +167,8 @@ fn what_changed_is_what_deliveries_would_have_told() {
     let mut found: Vec<&str> = runs.iter().map(String::as_str).collect();
     found.sort_unstable();
     assert_eq!(found, wanted);
-    let run = machine.ledger.runs(100).unwrap().into_iter().find(|run| run.reference == Some(full("main"))).unwrap();
+    let run =
+        machine.ledger.runs(&RunQuery::newest(100)).unwrap().into_iter().find(|run| run.reference == Some(full("main"))).unwrap();
     assert_eq!((run.cause.clone(), run.delivery, run.event.before.clone()), (Cause::Reconcile, None, Some(sha('a'))));
     assert_eq!((run.event.created, run.event.provider_event.as_str()), (Some(false), "reconcile"));
     assert_eq!(machine.answer(20 * MINUTE, "main=b new=c v1=b v3=d/c"), [""; 0]);
@@ -204,7 +205,13 @@ fn a_delivery_that_comes_after_all_runs_nothing_twice() {
         assert_eq!(machine.deliver(14 * MINUTE, &told(Kind::Tag, "v3", None, Some('d'))), [joined("tag v3 c")]);
         let newest = machine.ledger.newest_run().unwrap();
         assert_eq!(newest.number(), 5);
-        let main = machine.ledger.runs(100).unwrap().into_iter().find(|run| run.reference == Some(full("main"))).unwrap();
+        let main = machine
+            .ledger
+            .runs(&RunQuery::newest(100))
+            .unwrap()
+            .into_iter()
+            .find(|run| run.reference == Some(full("main")))
+            .unwrap();
         assert_eq!(machine.ledger.deliveries_of(main.id).unwrap().len(), 1);
         // Who did it is known while that can still be told.
         assert_eq!(main.event.pusher.login.is_some(), !ran_before);
