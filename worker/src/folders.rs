@@ -73,6 +73,12 @@ impl Folders {
         self.state.join("pass.again")
     }
 
+    /// The lock of whoever asks the forges what no delivery told of.
+    #[must_use]
+    pub fn reconcile_lock(&self) -> PathBuf {
+        self.state.join("reconcile.lock")
+    }
+
     /// What is kept of one run while it lives: its lock and its journal.
     #[must_use]
     pub fn run(&self, run: RunId) -> PathBuf {

@@ -61,7 +61,10 @@ impl Remote {
 
     /// ssh without anybody's configuration: it never asks, and never trusts a host that nobody pinned.
     fn ssh_command(&self) -> String {
-        let mut words = vec!["ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30".to_owned()];
+        let mut words = vec![
+            "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30 -o ServerAliveInterval=30"
+                .to_owned(),
+        ];
         if let Some(known_hosts) = &self.known_hosts {
             words.push(format!("-o UserKnownHostsFile={}", quoted(known_hosts)));
         }
@@ -133,10 +136,15 @@ pub fn ask_remote(folder: &Path, remote: &Remote, arguments: &[&str]) -> std::io
 }
 
 fn said(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> std::io::Result<(bool, String)> {
+    let Output { status, stdout, .. } = command(folder, remote, arguments).output()?;
+    Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
+}
+
+/// A git command for whoever waits for it in their own way.
+pub(crate) fn command(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
     command.args(settings()).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
-    let Output { status, stdout, .. } = command.output()?;
-    Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
+    command
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ pub mod process; // children: started clean, ended whole
 mod receiver_side; // a child without root reads what the receiver wrote
 pub mod import; // the importer, and the pass's end of its pipe
 pub mod admission; // root's own verdict on what the receiver proposes
+pub mod schedules; // jobs whose time has come
+pub mod reconcile; // what the forge has and no delivery told of
 pub mod pass; // one look at everything
 pub mod alive; // a runner's lock
 pub mod launcher; // how a runner is started, and how it ended

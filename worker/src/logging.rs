@@ -1,7 +1,10 @@
 //! What the worker says while it works: to standard error, which is the journal under systemd. Never a secret.
 
+use std::fs::File;
+use std::path::Path;
 use std::str::FromStr;
 
+use anyhow::Context;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,4 +26,13 @@ pub fn begin() {
             "RUST_LOG={wanted:?} is not understood and passed over: {error}; write it like warn or hookspool_worker=debug"
         );
     }
+}
+
+/// Where processes that outlive their pass say what concerns the operator, when systemd's journal does not listen.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn worker_log(logs: &Path) -> anyhow::Result<File> {
+    let path = logs.join("worker.log");
+    File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
 }

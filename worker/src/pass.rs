@@ -20,6 +20,8 @@ use crate::import::import;
 use crate::launcher::{Launcher, Order};
 use crate::outbox::send_due;
 use crate::reap::reap;
+use crate::reconcile::ask_forges;
+use crate::schedules::queue_due;
 
 /// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
 #[derive(Debug)]
@@ -91,10 +93,12 @@ fn look_at_everything(
 ) -> anyhow::Result<()> {
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
     let secrets = SecretStore::of_worker(config.directory(), credentials);
+    ask_forges(config, folders, &mut ledger, clock.now())?;
     loop {
         // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
         let imported = import(config, &mut ledger, clock);
         let reaped = reap(config, &mut ledger, folders, launcher, clock)?;
+        queue_due(config, &mut ledger, clock.now())?;
         cancel_for_newcomers(config, &ledger, folders)?;
         let started = start_runs(config, &ledger, launcher, clock.now())?;
         let sent = send_due(config, &mut ledger, &secrets, clock)?;

@@ -80,15 +80,20 @@ pub fn hand_over_to_a_pass(config: &Config, program: &Program) -> anyhow::Result
     }
     // They were meant for the run, which is over.
     release_signals();
-    let installed = program.installed();
-    let error = become_pass(&installed, config);
-    tracing::warn!(program = %installed.display(), %error, "cannot go on as a pass of the installed program; going on with this one");
-    Err(become_pass(Program::running(), config)).context("cannot go on as a pass")
+    become_pass(config, program)
 }
 
-/// Returns only when it failed.
-fn become_pass(program: &Path, config: &Config) -> std::io::Error {
-    Command::new(program).arg0("hookspool-worker").arg("pass").arg("--config").arg(&config.file).exec()
+/// Goes on as a pass: of the program that is installed now, or when that cannot be started, of this one.
+///
+/// # Errors
+/// What the system said; nothing is lost then but time.
+pub fn become_pass(config: &Config, program: &Program) -> anyhow::Result<()> {
+    let execute =
+        |program: &Path| Command::new(program).arg0("hookspool-worker").arg("pass").arg("--config").arg(&config.file).exec();
+    let installed = program.installed();
+    let error = execute(&installed);
+    tracing::warn!(program = %installed.display(), %error, "cannot go on as a pass of the installed program; this one goes on");
+    Err(execute(Program::running())).context("cannot go on as a pass")
 }
 
 /// The pass may be gone already; then nobody needs to hear it.

@@ -6,6 +6,7 @@ mod address; // where the receiver listens, and networks
 mod duration;
 mod job;
 mod step; // what a job executes
+mod scheduled; // when a job runs by itself
 mod lane; // what a job must not overlap with
 mod limits; // what a job may use
 mod retry; // when a run is made anew
@@ -42,6 +43,7 @@ pub use receiver::{ProxyHeader, Receiver};
 pub use repository_file::Repository;
 pub use retention::Retention;
 pub use retry::{OnCrash, Retry, RetryOn};
+pub use scheduled::Scheduled;
 pub use source::Source;
 pub use source_path::SourcePath;
 pub use spool::Spool;

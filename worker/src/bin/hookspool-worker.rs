@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
 use hookspool_worker::launcher::{self, Program};
-use hookspool_worker::{import, logging, pass, runner};
+use hookspool_worker::{import, logging, pass, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -38,6 +38,9 @@ enum Command {
     /// Reads the inbox for a pass, without privileges.
     #[command(hide = true)]
     Import,
+    /// Asks the forges for what no delivery told of, for a pass.
+    #[command(hide = true)]
+    Reconcile,
     /// Runs one run, for a pass.
     #[command(hide = true)]
     Runner {
@@ -69,6 +72,11 @@ fn main() -> ExitCode {
             pass::pass(&config, credentials, &*launcher, &SystemClock)
         }
         Command::Import => import::importer(&config),
+        // What was found is for a pass to start.
+        Command::Reconcile => match reconcile::reconcile(&config, credentials, &SystemClock) {
+            Ok(true) => runner::become_pass(&config, &program),
+            other => other.map(drop),
+        },
         // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one
         // that started it, which would start it again.
         Command::Runner { run } => match runner::run(&config, run, credentials, &SystemClock) {

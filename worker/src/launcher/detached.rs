@@ -5,7 +5,7 @@
 //! cgroup, as some supervisors kill all that is left in one. It is the child of nobody who waits for it, so how one ended
 //! that died is not known.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -18,10 +18,14 @@ use nix::unistd::{geteuid, setsid};
 
 use super::{End, Launcher, Order, Program, cgroup_mount, environment_of_runner, words_of_runner};
 use crate::alive::Alive;
+use crate::logging::worker_log;
 use crate::runner::CLAIMED;
 
 /// The cgroup of all such runners, below the mount of cgroup v2. It stays: nobody leaves it before their end.
 const GROUP: &str = "hookspool/runners";
+
+/// The variable by which one knows that standard error is systemd's journal (systemd.exec(5)).
+const JOURNAL: &str = "JOURNAL_STREAM";
 
 /// What a runner does first, so that nothing that is done to the pass, its process group, its session or its cgroup
 /// reaches it.
@@ -44,7 +48,7 @@ pub(crate) fn leave_the_pass() {
 pub struct Detached {
     program: Program,
     config_file: PathBuf,
-    worker_log: PathBuf,
+    logs: PathBuf,
     credentials: Option<PathBuf>,
 }
 
@@ -52,8 +56,7 @@ impl Detached {
     /// The launcher of this installation.
     #[must_use]
     pub fn new(config: &Config, program: &Program, credentials: Option<PathBuf>) -> Self {
-        let worker_log = config.paths.logs.join("worker.log");
-        Self { program: program.clone(), config_file: config.file.clone(), worker_log, credentials }
+        Self { program: program.clone(), config_file: config.file.clone(), logs: config.paths.logs.clone(), credentials }
     }
 
     fn command(&self, run: RunId) -> anyhow::Result<Command> {
@@ -64,8 +67,10 @@ impl Detached {
             command.env("CREDENTIALS_DIRECTORY", folder);
         }
         // It must not hold open the pipe on which cron waits for the pass's end, nor write to a terminal.
-        let log = File::options().append(true).create(true).open(&self.worker_log);
-        command.stderr(log.with_context(|| format!("cannot open {}", self.worker_log.display()))?);
+        match std::env::var_os(JOURNAL) {
+            Some(stream) => command.env(JOURNAL, stream),
+            None => command.stderr(worker_log(&self.logs)?),
+        };
         Ok(command)
     }
 }

@@ -17,6 +17,7 @@ mod passing; // who makes the pass after a replay
 mod replay;
 mod rehearsal; // a replay that runs nothing
 mod runs;
+mod schedule;
 mod show;
 mod log;
 mod trace;
@@ -25,6 +26,7 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hookspool_common::clock::SystemClock;
 use hookspool_common::config::{Config, Problems};
 
 use options::{Command, Options};
@@ -79,6 +81,7 @@ fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Deliveries(deliveries) => deliveries::deliveries(&config()?, &deliveries),
         Command::Replay(replay) => replay::replay(&config()?, &replay),
         Command::Runs(runs) => runs::runs(&config()?, &runs),
+        Command::Schedule(schedule) => schedule::schedule(&config()?, &schedule, &SystemClock),
         Command::Show(show) => show::show(&config()?, &show),
         Command::Log(log) => log::log(&config()?, &log),
         Command::Trace(trace) => trace::trace(&config()?, &trace),

@@ -45,6 +45,8 @@ pub(super) enum Command {
     Replay(Replay),
     /// Lists runs, the newest first
     Runs(Runs),
+    /// Lists the jobs that run by a schedule, with their next times
+    Schedule(Schedule),
     /// Shows one run: its steps, deliveries and mails
     Show(Show),
     /// Prints the log of a run
@@ -222,6 +224,16 @@ pub(super) struct Runs {
     /// Only runs in this state
     #[arg(long, value_name = "STATE")]
     pub(super) state: Option<String>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schedule {
+    /// How many times of each job
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 3)]
+    pub(super) count: usize,
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,
