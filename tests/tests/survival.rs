@@ -31,7 +31,11 @@ fn a_run_outlives_its_pass_the_passs_process_group_and_whoever_started_it() {
     let server = Server::new(WAITS);
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     // As cron starts it: by a shell, in a group of its own. The shell has more to do, and has done none of it when it dies.
-    let pass = format!("'{}' pass --config '{}'; sleep 1000", programs::program("hookspool-worker").display(), server.config().display());
+    let pass = format!(
+        "'{}' pass --config '{}'; sleep 1000",
+        programs::program("hookspool-worker").display(),
+        server.config().display()
+    );
     let mut shell = Command::new("/bin/sh").args(["-c", &pass]).process_group(0).spawn().unwrap();
     server.wait_until_written("began");
     let runner = runner(&server);
@@ -65,7 +69,11 @@ fn a_runner_goes_on_as_a_pass_of_the_program_that_is_installed_by_then() {
     server.wait_until_written("began");
     // As a package manager does it: the new file takes the old one's name, while the old one is still executed.
     let new = folder.join("new");
-    let script = format!("#!/bin/sh\necho \"$1\" >>{}/started\nexec {} \"$@\"\n", server.path().display(), programs::program("hookspool-worker").display());
+    let script = format!(
+        "#!/bin/sh\necho \"$1\" >>{}/started\nexec {} \"$@\"\n",
+        server.path().display(),
+        programs::program("hookspool-worker").display()
+    );
     fs::write(&new, script).unwrap();
     fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     fs::rename(&new, &worker).unwrap();
