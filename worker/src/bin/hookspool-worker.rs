@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Command::Import => import::importer(&config),
         // What was found is for a pass to start.
         Command::Reconcile => match reconcile::reconcile(&config, credentials, &SystemClock) {
-            Ok(true) => runner::wake_a_pass(&config, &program),
+            Ok(true) => runner::become_pass(&config, &program),
             other => other.map(drop),
         },
         // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one
