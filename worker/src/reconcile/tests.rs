@@ -65,12 +65,16 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
+        Self::with(JOBS)
+    }
+
+    fn with(jobs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
         let main = "[[source]]\nname='github'\nprovider='github'\npath='/g'\nsecret='s'\n";
         std::fs::write(folder.path().join("hookspool.toml"), main).unwrap();
         std::fs::create_dir(folder.path().join("repositories")).unwrap();
-        let repository = format!("repository='github.com/octo/shop'\nsource='github'\nreconcile='10m'\n{JOBS}");
+        let repository = format!("repository='github.com/octo/shop'\nsource='github'\nreconcile='10m'\n{jobs}");
         std::fs::write(folder.path().join("repositories/shop.toml"), repository).unwrap();
         let config = Config::load(&folder.path().join("hookspool.toml")).unwrap();
         Self { _folder: folder, ledger, config, seq: 0 }
@@ -325,4 +329,23 @@ fn more_than_a_delivery_may_ask_for_is_for_the_next_time() {
     assert_eq!(machine.answer(10 * MINUTE, &text).len(), 1000);
     assert_eq!(machine.answer(20 * MINUTE, &text).len(), 400);
     assert_eq!(machine.answer(30 * MINUTE, &text), [""; 0]);
+}
+
+#[test]
+fn a_delivery_is_not_taken_for_one_that_was_lost_before_the_forge_was_seen_otherwise() {
+    // No job leaves a trace of what lies between, but what the forge had on the ref does.
+    let gone = "[[job]]\nname='gone'\nbuild='true'\nwhen={event='branch_deleted'}\nlane={on_new='queue'}\n";
+    let mut machine = Machine::with(gone);
+    machine.answer(0, "dev=b");
+    assert_eq!(machine.answer(10 * MINUTE, ""), ["gone dev"]);
+    machine.run_everything();
+    assert_eq!(machine.answer(20 * MINUTE, "dev=b"), [""; 0]);
+    assert_eq!(machine.deliver(25 * MINUTE, &told(Kind::BranchDeleted, "dev", Some('b'), None)), [new("gone dev")]);
+    let site = "[[job]]\nname='site'\nbuild='true'\nwhen={event='branch_created'}\nlane={on_new='queue'}\n";
+    let mut machine = Machine::with(site);
+    machine.answer(0, "");
+    assert_eq!(machine.answer(10 * MINUTE, "dev=b"), ["site dev b"]);
+    machine.run_everything();
+    assert_eq!(machine.answer(20 * MINUTE, ""), [""; 0]);
+    assert_eq!(machine.deliver(25 * MINUTE, &push("dev", None, 'b')), [new("site dev b")]);
 }
