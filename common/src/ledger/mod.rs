@@ -6,6 +6,7 @@ mod admission; // a delivery's proposals become runs
 mod replay; // deliveries that were taken over before become runs once more
 mod notice; // mails that are to be sent
 mod rows; // columns to types
+mod process_result; // how a step ended
 mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
@@ -23,7 +24,8 @@ use crate::record::{Answer, InboxIdentity, Record};
 use crate::repository_name::RepositoryName;
 
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
-pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use process_result::{ExceededLimit, ProcessEnd, ProcessResult};
+pub use run::{Cause, Outcome, Run, RunState, StepRecord};
 pub use sqlite::SqliteLedger;
 
 /// The ledger's file within the state folder.
