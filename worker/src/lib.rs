@@ -14,6 +14,7 @@ pub mod output; // a run's log: masked, bounded, the end kept
 pub mod git; // git, deaf to whatever a repository says
 pub mod checkout; // exactly the commit, if the forge has it on the ref
 pub mod environment; // what a step learns of its event
+mod limits; // what the steps of a run may use, and what of it holds
 pub mod work; // a run while it runs
 pub mod runner; // one run, from claim to outcome
 pub mod reap; // runs whose runner died

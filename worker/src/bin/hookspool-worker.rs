@@ -11,7 +11,7 @@ use hookspool_common::names::RunId;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
-use hookspool_worker::{import, logging, pass, runner};
+use hookspool_worker::{import, logging, pass, process, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -46,6 +46,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::close_inherited_descriptors();
     let options = Options::parse();
     logging::begin();
     // What the worker makes is nobody else's, but for a group that an operator gave to a folder, such as that of the logs.
