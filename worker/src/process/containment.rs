@@ -253,3 +253,6 @@ impl Containment {
         self.groups.iter().for_each(Group::end);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod descendants; // who lives below this process, from /proc
 mod child; // from its birth to its program: nearly all of the unsafe code
 mod spawn; // what is to be started, and how
 mod supervise; // waits, reads, ends
+#[cfg(test)]
+mod alone; // a test in a process of its own
 
 pub use account::{Account, AccountError};
 pub use containment::{Containment, GroupLimit};

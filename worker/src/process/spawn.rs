@@ -95,7 +95,7 @@ impl Launch {
     ///
     /// # Errors
     /// What the system said about its birth, the change of ids, or its program.
-    pub(super) fn spawn(&self, output: &PipeWriter, admissions: &[OwnedFd]) -> io::Result<Pid> {
+    pub fn spawn(&self, output: &PipeWriter, admissions: &[OwnedFd]) -> io::Result<Pid> {
         if !self.has_network && !geteuid().is_root() {
             // A user namespace would do, but then nothing seems to belong to anybody else, root included.
             let message = "network = false needs a worker that runs as root; run it as root, or leave that out";

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use hookspool_common::config::{Limits, size_text};
 use hookspool_common::ledger::{ExceededLimit, ProcessResult};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::containment::Met;
@@ -204,7 +205,7 @@ impl Supervisor {
         let last_look = Instant::now() + LAST_LOOK;
         let mut seen = std::collections::HashSet::new();
         loop {
-            let left = descendants();
+            let left = if has_children() { descendants() } else { Vec::new() };
             let contained = self.containment.as_ref().is_none_or(Containment::is_empty);
             if left.is_empty() && contained {
                 return seen.len();
@@ -331,6 +332,12 @@ fn exceeded(result: ProcessResult, limit: u64) -> ProcessResult {
         result @ ProcessResult::LimitExceeded { .. } => result,
         _ => ProcessResult::LimitExceeded { limit, end: None },
     }
+}
+
+/// Whether this process has any child, dead or alive. Orphans below it become its children, so without one there is nobody
+/// below it, and nobody need be looked for.
+fn has_children() -> bool {
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) != Err(Errno::ECHILD)
 }
 
 /// Reads what is there; whether more may come.
