@@ -1,7 +1,10 @@
 //! What the worker says while it works: to standard error, which is the journal under systemd. Never a secret.
 
+use std::fs::File;
 use std::str::FromStr;
 
+use anyhow::Context;
+use hookspool_common::config::Paths;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,4 +26,10 @@ pub fn begin() {
             "RUST_LOG={wanted:?} is not understood and passed over: {error}; write it like warn or hookspool_worker=debug"
         );
     }
+}
+
+/// Where processes that outlive their pass say what concerns the operator, when systemd's journal does not listen.
+pub(crate) fn worker_log(paths: &Paths) -> anyhow::Result<File> {
+    let path = paths.logs.join("worker.log");
+    File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
 }

@@ -18,6 +18,8 @@ pub struct RunLog {
     written: usize,
     limit: usize,
     failed: Option<io::Error>,
+    /// What our own lines must not show.
+    masks: Masks,
 }
 
 impl RunLog {
@@ -28,7 +30,7 @@ impl RunLog {
     pub fn create(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let file = File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
-        Ok(Self { file, position: 0, written: 0, limit: DEFAULT_OUTPUT_BYTES as usize, failed: None })
+        Ok(Self { file, position: 0, written: 0, limit: DEFAULT_OUTPUT_BYTES as usize, failed: None, masks: Masks::new([]) })
     }
 
     /// From now on, of what the steps say in all, no more than this is written as it comes.
@@ -36,8 +38,14 @@ impl RunLog {
         self.limit = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
 
+    /// From now on, no line of Hookspool's own shows these either.
+    pub fn hide(&mut self, masks: &Masks) {
+        self.masks = masks.clone();
+    }
+
     /// A line of Hookspool's own.
     pub fn note(&mut self, line: &str) {
+        let line = self.masks.mask(line);
         self.write(format!("[hookspool] {line}\n").as_bytes());
     }
 

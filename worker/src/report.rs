@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::alive::Alive;
 use crate::folders::{Folders, remove_tree};
 use crate::mail::{self, Before, Story};
+use crate::secrets;
 
 /// How much of the failing step's output a mail is made from.
 pub const OUTPUT_END_BYTES: u64 = 16 * 1024;
@@ -49,7 +50,7 @@ pub fn conclude(
 
 /// Removes what a run needed only while it ran. Its log stays.
 pub fn clean_up(folders: &Folders, lock: &Alive) {
-    for folder in [folders.work(lock.run()), folders.run(lock.run())] {
+    for folder in [folders.secrets(lock.run()), folders.work(lock.run()), folders.run(lock.run())] {
         if let Err(error) = remove_tree(&folder) {
             tracing::warn!(run = %lock.run(), folder = %folder.display(), %error, "cannot remove a run's folder");
         }
@@ -79,6 +80,7 @@ fn notices(
     let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
     let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
     let log_path = folders.log(run.id);
+    let run = &secrets::shown_in_mail(config, run);
     let story = Story {
         run,
         outcome: &ending.outcome,

@@ -16,7 +16,7 @@ pub use account::{Account, AccountError};
 pub use containment::{Containment, GroupLimit};
 pub use descendants::kill_marked;
 pub use rlimits::Rlimits;
-pub(crate) use spawn::leave_the_terminal;
 pub use spawn::{Launch, close_inherited_descriptors};
+pub(crate) use spawn::{end_with_this_process, leave_the_terminal};
 pub use supervise::{Cancel, Ended, Supervisor, hold_signals, release_signals};
 pub use workspace::{Allowance, Measure};

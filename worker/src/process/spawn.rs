@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid, setsid};
 
 use super::Account;
@@ -153,6 +155,15 @@ pub(crate) fn leave_the_terminal(command: &mut Command) {
     // async-signal-safe, and nothing else is done.
     unsafe {
         command.pre_exec(|| setsid().map(drop).map_err(io::Error::from));
+    }
+}
+
+/// Ends what `command` starts with this process, however that ends.
+pub(crate) fn end_with_this_process(command: &mut Command) {
+    #[expect(unsafe_code, reason = "pre_exec is unsafe by signature")]
+    // SAFETY: as above; prctl(2) is async-signal-safe, and nothing else is done.
+    unsafe {
+        command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
     }
 }
 
