@@ -20,6 +20,7 @@ pub mod git; // git, deaf to whatever a repository says
 pub mod checkout; // exactly the commit, if the forge has it on the ref
 pub mod environment; // what a step learns of its event
 mod forward; // nothing older than what is deployed
+mod limits; // what the steps of a run may use, and what of it holds
 mod secrets; // what a run's log must not show, and how its steps get what is theirs
 mod scripts; // scripts outside the checkout that root is to run
 pub mod work; // a run while it runs

@@ -22,6 +22,7 @@ use crate::folders::Folders;
 use crate::forward::{Forward, forward};
 use crate::git::Remote;
 use crate::journal::Journal;
+use crate::limits::InForce;
 use crate::output::{self, RunLog};
 use crate::process::{Account, Cancel, Containment, Launch, Supervisor};
 use crate::report::{Ending, OUTPUT_END_BYTES};
@@ -131,6 +132,9 @@ impl<'a> Work<'a> {
 
     /// Build, test and deploy until one fails, then `always`.
     fn job_steps(&mut self, setting: &Setting<'_>, account: Account) -> anyhow::Result<Outcome> {
+        let limits = setting.job.limits.or(self.config.worker.limits);
+        self.log.keep_at_most(limits.output_bytes());
+        let mut in_force = InForce::new(limits, self.supervisor.limit(&limits), self.config.worker.slots);
         let mut outcome = Outcome::Succeeded;
         let mut owner = account.clone();
         for step in &setting.job.steps {
@@ -146,7 +150,7 @@ impl<'a> Work<'a> {
                     if !runs_as.is_root() {
                         owner = runs_as.clone();
                     }
-                    self.step(setting, step, &runs_as, &outcome)?
+                    self.step(setting, step, &mut in_force, &runs_as, &outcome)?
                 }
                 // `always` is still to come.
                 Err(error) => self.step_that_cannot_start(step, &error)?,
@@ -223,7 +227,14 @@ impl<'a> Work<'a> {
         write().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn step(&mut self, setting: &Setting<'_>, step: &Step, account: &Account, so_far: &Outcome) -> anyhow::Result<ProcessResult> {
+    fn step(
+        &mut self,
+        setting: &Setting<'_>,
+        step: &Step,
+        in_force: &mut InForce,
+        account: &Account,
+        so_far: &Outcome,
+    ) -> anyhow::Result<ProcessResult> {
         let name = step.phase.as_str();
         let work = self.folders.work(self.run.id);
         if account.is_root()
@@ -231,7 +242,11 @@ impl<'a> Work<'a> {
         {
             return self.step_that_cannot_start(step, &error.into());
         }
-        self.log.note(&format!("{name}: as user {}, at most {}", account.name, shown(step.timeout)));
+        if let Some(line) = in_force.say(account) {
+            self.log.note(&line);
+        }
+        let network = if step.network { "" } else { ", without network" };
+        self.log.note(&format!("{name}: as user {}, at most {}{network}", account.name, shown(step.timeout)));
         self.begin_step(name)?;
         let handed_out = secrets::hand_out(&setting.secrets, &self.folders.secrets(self.run.id), account)?;
         let environment = environment::of(&StepContext {
@@ -247,18 +262,22 @@ impl<'a> Work<'a> {
         });
         let cancel = if step.phase == Phase::Always { Cancel::Waits } else { Cancel::Ends };
         let deadline = Instant::now() + step.timeout;
+        let allowance = in_force.allowance(&work, step.phase);
         let mut result = ProcessResult::Exited(0);
         for mut launch in launches(&step.commands, &work.join("src")) {
             for (variable, value) in &environment {
                 launch = launch.env(variable, OsString::from_vec(value.clone()));
             }
+            let launch = launch.account(account.clone()).network(step.network);
+            let launch = launch.rlimits(in_force.rlimits(account)).allowance(allowance.clone());
             let mut output = self.log.step(&self.masks);
             let left = deadline.saturating_duration_since(Instant::now());
-            let ended = self.supervisor.run(&launch.account(account.clone()), left, cancel, &mut |chunk| output.push(chunk));
+            let ended = self.supervisor.run(&launch, left, cancel, &mut |chunk| output.push(chunk));
             output.finish();
             if ended.left_behind > 0 {
                 self.log.note(&format!("{name}: killed {} processes that it left running", ended.left_behind));
             }
+            ended.remarks.iter().for_each(|remark| self.log.note(&format!("{name}: {remark}")));
             result = ended.result;
             if !result.is_success() {
                 break;
@@ -330,7 +349,12 @@ fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
     if !was_named && !nix::unistd::geteuid().is_root() {
         return Ok(Account::own()?);
     }
-    Ok(Account::named(name)?)
+    let account = Account::named(name)?;
+    anyhow::ensure!(
+        was_named || !account.is_root(),
+        "user `{name}` of [worker] is root; name another there, and root in the job or step that needs it"
+    );
+    Ok(account)
 }
 
 fn launches(commands: &Commands, folder: &Path) -> Vec<Launch> {

@@ -13,6 +13,7 @@ mod finish; // the end of a run, and what follows from it
 mod notice; // mails that are to be sent
 mod rows; // columns to types
 mod query; // which runs are looked for
+mod process_result; // how a step ended
 mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
@@ -34,9 +35,10 @@ pub use deployed::Deployed;
 pub use finish::{Finish, Sequel};
 pub use holds::Hold;
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
+pub use process_result::{ExceededLimit, ProcessEnd, ProcessResult};
 pub use query::RunQuery;
 pub use reconciliation::{Answer as RefAnswer, KnownRefs, Reconciled, RefChange};
-pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use run::{Cause, Outcome, Run, RunState, StepRecord};
 pub use schedules::{ScheduleLook, ScheduleState};
 pub use sqlite::SqliteLedger;
 pub use waiting::Waiting;

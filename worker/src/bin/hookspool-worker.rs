@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
 use hookspool_worker::launcher::{self, Program};
-use hookspool_worker::{import, logging, pass, reconcile, runner};
+use hookspool_worker::{import, logging, pass, process, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -50,6 +50,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::close_inherited_descriptors();
     // Before anybody can replace it.
     let program = Program::own();
     let options = Options::parse();

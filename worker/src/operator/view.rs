@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use hookspool_common::clock::Instant;
-use hookspool_common::ledger::{KnownDelivery, Notice, NoticeState, Run, StepRecord, Waiting};
+use hookspool_common::ledger::{ExceededLimit, KnownDelivery, Notice, NoticeState, ProcessResult, Run, StepRecord, Waiting};
 use serde_json::{Value, json};
 
 use super::hold::sentence;
@@ -54,7 +54,8 @@ pub(super) fn step_json(step: &StepRecord) -> Value {
         "ended_at": step.ended_at.map(|at| at.to_string()),
         "duration_ms": step.ended_at.map(|end| end.since(step.started_at)),
         "result": step.result.as_ref().map(ToString::to_string),
-        "exit_status": match step.result { Some(hookspool_common::ledger::ProcessResult::Exited(status)) => Some(status), _ => None },
+        "exit_status": step.result.as_ref().and_then(ProcessResult::exit_status),
+        "limit": step.result.as_ref().and_then(ProcessResult::exceeded).map(ExceededLimit::as_str),
     })
 }
 
