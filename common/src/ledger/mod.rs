@@ -10,6 +10,7 @@ mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
 mod turns; // which run of a lane is next
+mod pruning; // what goes when its time is over
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::names::{DeliveryId, JobName, RunId};
 use crate::record::{Answer, InboxIdentity, Record};
 use crate::repository_name::RepositoryName;
 
+pub use pruning::{DeliveryPlace, Keeping, Overdue, Place, Pruning};
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
 pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
 pub use sqlite::SqliteLedger;

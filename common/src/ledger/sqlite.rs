@@ -22,8 +22,12 @@ use crate::sqlite;
 const PAGE_BYTES: u32 = 4096;
 
 /// Forward only; each in one transaction with those before it.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT", include_str!("schema-3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema.sql"),
+    "ALTER TABLE run ADD COLUMN replayed_by TEXT",
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 
 /// Root's database in one SQLite file.
 #[derive(Debug)]
@@ -55,19 +59,19 @@ impl SqliteLedger {
         Ok(Self { connection })
     }
 
-    fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    pub(super) fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failing)?;
         let value = write(&transaction)?;
         transaction.commit().map_err(failing)?;
         Ok(value)
     }
 
-    fn all<T>(&self, sql: &str, params: impl Params, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, LedgerError> {
+    pub(super) fn all<T>(&self, sql: &str, params: impl Params, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, LedgerError> {
         let query = || self.connection.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<Vec<T>>>();
         query().map_err(failing)
     }
 
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         sql: &str,
         params: impl Params,
