@@ -103,6 +103,12 @@ impl Folders {
         self.state.join("repos").join(format!("{repository}.git"))
     }
 
+    /// The mirrors of a repository's submodules, which the lock of its own mirror guards.
+    #[must_use]
+    pub fn modules(&self, repository: &RepositoryName) -> PathBuf {
+        self.state.join("modules").join(repository.as_str())
+    }
+
     /// One run's log.
     #[must_use]
     pub fn log(&self, run: RunId) -> PathBuf {

@@ -9,6 +9,10 @@ use hookspool_common::secrets::{SecretError, SecretStore};
 
 use crate::process::{Account, Launch};
 
+pub use credential::Helper;
+
+mod credential; // how a token reaches git
+
 /// Settings that a repository's own configuration cannot override, as `-c` comes last.
 const SETTINGS: [&str; 12] = [
     "core.hooksPath=/dev/null",
@@ -34,17 +38,27 @@ pub struct Remote {
     pub deploy_key: Option<PathBuf>,
     /// Where the forge's host keys are pinned, beside those of the machine.
     pub known_hosts: Option<PathBuf>,
+    /// Who gives git the token.
+    pub token: Option<Helper>,
+    /// The authorities that vouch for an https server, in place of the machine's.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Remote {
     /// How this repository is reached, by its file and what lies beside it.
     ///
     /// # Errors
-    /// When its deploy key is absent.
+    /// When its deploy key or token is absent.
     pub fn of(repository: &Repository, config_directory: &Path, secrets: &SecretStore) -> Result<Self, SecretError> {
         let deploy_key = repository.deploy_key.as_ref().map(|name| secrets.path(name)).transpose()?;
         let known_hosts = Some(config_directory.join("known_hosts"));
-        Ok(Self { address: repository.clone.clone(), deploy_key, known_hosts })
+        let address = repository.clone.clone();
+        // Read once here, so that a token that cannot be had is said as what it is.
+        repository.https_token.as_ref().map(|name| secrets.read(name)).transpose()?;
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let helper = |name| Helper::of(&address, name, config_directory, credentials);
+        let token = repository.https_token.as_ref().and_then(helper);
+        Ok(Self { deploy_key, known_hosts, token, ca_file: repository.ca_file.clone(), address })
     }
 
     /// The one transport that this address needs (git(1), `GIT_ALLOW_PROTOCOL`).
@@ -77,6 +91,7 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
+/// What git and its like find in their environment.
 fn environment(remote: Option<&Remote>) -> Vec<(&'static str, String)> {
     let mut environment: Vec<(&'static str, String)> = [
         ("PATH", crate::environment::PATH),
@@ -99,14 +114,18 @@ fn environment(remote: Option<&Remote>) -> Vec<(&'static str, String)> {
     environment
 }
 
-fn settings() -> impl Iterator<Item = &'static str> {
-    SETTINGS.into_iter().flat_map(|setting| ["-c", setting])
+/// What git is told by `-c`.
+fn settings(remote: Option<&Remote>) -> Vec<String> {
+    let helper = remote.and_then(|remote| remote.token.as_ref()).map(|helper| format!("credential.helper={}", helper.command()));
+    let ca_file = remote.and_then(|remote| remote.ca_file.as_ref()).map(|path| format!("http.sslCAInfo={}", path.display()));
+    let settings = SETTINGS.into_iter().map(str::to_owned).chain(helper).chain(ca_file);
+    settings.flat_map(|setting| ["-c".to_owned(), setting]).collect()
 }
 
 /// A git command that is to be supervised, in `folder`, as `account` (or as this process's user).
 #[must_use]
 pub fn launch(folder: &Path, remote: Option<&Remote>, account: Option<&Account>, arguments: &[&str]) -> Launch {
-    let mut launch = Launch::new("git", folder).args(settings()).args(arguments);
+    let mut launch = Launch::new("git", folder).args(settings(remote)).args(arguments);
     for (name, value) in environment(remote) {
         launch = launch.env(name, value);
     }
@@ -134,7 +153,7 @@ pub fn ask_remote(folder: &Path, remote: &Remote, arguments: &[&str]) -> std::io
 
 fn said(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> std::io::Result<(bool, String)> {
     let mut command = Command::new("git");
-    command.args(settings()).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
+    command.args(settings(remote)).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
     let Output { status, stdout, .. } = command.output()?;
     Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
 }

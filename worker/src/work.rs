@@ -162,7 +162,7 @@ impl<'a> Work<'a> {
         let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks };
         let checkout = check_out(&mut tools, self.folders, repository, job, &self.run, &remote, account)?;
         let (result, ended) = match checkout {
-            Checkout::Ready { sha, from_fork } => {
+            Checkout::Ready { sha, from_fork, .. } => {
                 self.log.note(&format!("checkout: the workspace is at {sha}"));
                 if self.run.sha.is_none() && !self.run.event.kind.is_deletion() {
                     ledger.resolve(self.run.id, &sha)?;

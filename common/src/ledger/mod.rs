@@ -23,8 +23,8 @@ use crate::names::{DeliveryId, JobName, RunId};
 use crate::record::{Answer, InboxIdentity, Record};
 use crate::repository_name::RepositoryName;
 
-pub use pruning::{DeliveryPlace, Keeping, Overdue, Place, Pruning};
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
+pub use pruning::{DeliveryPlace, Keeping, Overdue, Place, Pruning};
 pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
 pub use sqlite::SqliteLedger;
 

@@ -118,10 +118,12 @@ impl Pruning for SqliteLedger {
         let newest_old = "SELECT ended_at, id FROM run WHERE ended_at IS NOT NULL AND ended_at < ?1
                           ORDER BY ended_at DESC, id DESC LIMIT 1";
         let by_age = self.first(newest_old, [keeping.since.millis()], place)?;
-        let first_too_many = "SELECT ended_at, id FROM run WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1 OFFSET ?1";
+        let first_too_many =
+            "SELECT ended_at, id FROM run WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1 OFFSET ?1";
         let by_count = self.first(first_too_many, [i64::try_from(keeping.count).unwrap_or(i64::MAX)], place)?;
-        let bytes: Option<i64> =
-            self.first("SELECT total(log_bytes) FROM run WHERE ended_at IS NOT NULL", [], |row| row.get::<_, f64>(0))?.map(|sum| sum as i64);
+        let bytes: Option<i64> = self
+            .first("SELECT total(log_bytes) FROM run WHERE ended_at IS NOT NULL", [], |row| row.get::<_, f64>(0))?
+            .map(|sum| sum as i64);
         let limit = i64::try_from(keeping.log_bytes).unwrap_or(i64::MAX);
         let by_bytes = if bytes.unwrap_or(0) > limit { self.first_beyond(limit)? } else { None };
         Ok([by_age, by_count, by_bytes].into_iter().flatten().max())
@@ -138,7 +140,8 @@ impl Pruning for SqliteLedger {
     }
 
     fn prune(&mut self, runs: &[RunId]) -> Result<usize, LedgerError> {
-        let deployed = serde_json::to_string(&ProcessResult::Exited(0)).map_err(|error| LedgerError::Failing(error.to_string()))?;
+        let deployed =
+            serde_json::to_string(&ProcessResult::Exited(0)).map_err(|error| LedgerError::Failing(error.to_string()))?;
         self.write(|transaction| {
             let mut pruned = 0;
             for run in runs {
@@ -200,7 +203,8 @@ fn prune_run(transaction: &Transaction<'_>, run: RunId, deployed: &str) -> rusql
         transaction.prepare_cached(sql)?.execute([run.number()])?;
         return Ok(false);
     }
-    for sql in ["DELETE FROM notice WHERE run = ?1", "DELETE FROM step WHERE run = ?1", "DELETE FROM run_delivery WHERE run = ?1"] {
+    for sql in ["DELETE FROM notice WHERE run = ?1", "DELETE FROM step WHERE run = ?1", "DELETE FROM run_delivery WHERE run = ?1"]
+    {
         transaction.prepare_cached(sql)?.execute([run.number()])?;
     }
     Ok(transaction.prepare_cached("DELETE FROM run WHERE id = ?1 AND ended_at IS NOT NULL")?.execute([run.number()])? == 1)

@@ -11,7 +11,7 @@ use hookspool_common::names::RunId;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
-use hookspool_worker::{import, logging, pass, runner};
+use hookspool_worker::{git, import, logging, pass, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -43,6 +43,14 @@ enum Command {
         /// The run's number.
         run: RunId,
     },
+    /// Gives git a token, for its own host alone.
+    #[command(hide = true)]
+    Credential {
+        #[command(flatten)]
+        helper: git::Helper,
+        /// What git wants: `get`, `store` or `erase`.
+        operation: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,6 +60,9 @@ fn main() -> ExitCode {
     umask(Mode::from_bits_truncate(0o027));
     // Started anew by itself it would be called `exe` in lists of processes. They show 15 characters.
     let _ = prctl::set_name(c"hookspool-worker");
+    if let Command::Credential { helper, operation } = &options.command {
+        return ended(helper.answer(operation, std::io::stdin().lock(), std::io::stdout().lock()));
+    }
     let config = match Config::load(&options.config) {
         Ok(config) => config,
         Err(problems) => {
@@ -69,7 +80,13 @@ fn main() -> ExitCode {
             Ok(true) => Err(runner::become_pass(&config)),
             other => other.map(drop),
         },
+        // Answered above, without any configuration.
+        Command::Credential { .. } => Ok(()),
     };
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -58,7 +58,12 @@ impl Fixture {
         let run = self.queued(job, reference, now);
         self.ledger.claim(run, at(now)).unwrap().unwrap();
         let result = Some(ProcessResult::Exited(0));
-        let step = |name: &&str| StepRecord { name: (*name).to_owned(), started_at: at(now), ended_at: Some(at(now)), result: result.clone() };
+        let step = |name: &&str| StepRecord {
+            name: (*name).to_owned(),
+            started_at: at(now),
+            ended_at: Some(at(now)),
+            result: result.clone(),
+        };
         let mail = |to: &&str| NewNotice {
             recipient: (*to).to_owned(),
             sender: "ci@example.org".to_owned(),
@@ -117,7 +122,8 @@ fn since(millis: i64) -> Keeping {
 #[test]
 fn what_is_too_old_goes_with_all_that_belongs_to_it_and_nothing_else_does() {
     let mut fixture = fixture();
-    let old = fixture.ended("a", "refs/heads/x", 10, &Outcome::Failed("why".to_owned()), &["build", "test"], &["mona@example.org"]);
+    let old =
+        fixture.ended("a", "refs/heads/x", 10, &Outcome::Failed("why".to_owned()), &["build", "test"], &["mona@example.org"]);
     let notice = fixture.ledger.due_notices(at(10), 10).unwrap().remove(0).id;
     fixture.ledger.attempted(notice, &crate::ledger::NoticeState::Sent(at(11)), at(11)).unwrap();
     let next = fixture.succeeded("a", "refs/heads/x", 20);
@@ -172,7 +178,9 @@ fn what_others_refer_to_stays() {
     let connection = rusqlite::Connection::open(fixture.folder.path().join("ledger.db")).unwrap();
     let sql = format!(
         "UPDATE run SET cause = 'retry', origin = {} WHERE id = {}; INSERT INTO hold (lane, run, reason, held_at) VALUES ('x', {}, 'y', 1)",
-        origin.number(), child.number(), holding.number()
+        origin.number(),
+        child.number(),
+        holding.number()
     );
     connection.execute_batch(&sql).unwrap();
     assert_eq!(fixture.prune(&since(100)), [due, origin, child, holding].map(RunId::number));
@@ -211,7 +219,8 @@ fn what_is_removed_is_found_through_indices_alone() {
         "SELECT id FROM run WHERE origin = 1".to_owned(),
         "SELECT id FROM run WHERE delivery = x'00'".to_owned(),
     ] {
-        let scans: Vec<String> = plan(&sql).into_iter().filter(|line| line.starts_with("SCAN") && !line.contains("INDEX")).collect();
+        let scans: Vec<String> =
+            plan(&sql).into_iter().filter(|line| line.starts_with("SCAN") && !line.contains("INDEX")).collect();
         // Holds are few.
         assert!(scans.iter().all(|line| line == "SCAN hold"), "{sql}: {scans:?}");
     }
