@@ -16,6 +16,7 @@ use hookspool_common::ledger::{ProcessResult, Run};
 use hookspool_common::masking::Masks;
 
 use crate::admission::{FROM_A_FORK, refusal_of_forks};
+use crate::cache;
 use crate::folders::{Folders, make_folder};
 use crate::git::{self, Remote};
 use crate::output::RunLog;
@@ -119,6 +120,7 @@ pub fn check_out(
     let _mirror_is_ours = lock_mirror(&mirror)?;
     let found = (|| {
         fetch(tools, &mirror, remote)?;
+        forget_caches(folders, repository, run, &mirror)?;
         let target = find_target(tools, &mirror, remote, run)?;
         let as_a_forks = why_as_a_forks(&mirror, run, &target)?;
         if let Some(why) = as_a_forks.as_ref().filter(|_| !job.forks) {
@@ -137,6 +139,16 @@ pub fn check_out(
         Ok(()) => Checkout::Ready { sha: target.sha, reference: target.reference, from_fork },
         Err(ended) => ended,
     })
+}
+
+/// What was cached for a branch or tag that is gone goes too.
+fn forget_caches(folders: &Folders, repository: &Repository, run: &Run, mirror: &Path) -> Result<(), Checkout> {
+    if !cache::exist(folders, &repository.name) {
+        return Ok(());
+    }
+    let (_, refs) = ask(mirror, &["for-each-ref", "--format=%(refname)"])?;
+    let refs: Vec<&str> = refs.lines().collect();
+    cache::forget_gone(folders, &repository.name, run.id, &refs).map_err(|error| tree::failed(&folders.caches(), &error))
 }
 
 /// What the workspace is made of: the commit, and its submodules where the job wants them; with their large files.

@@ -11,8 +11,11 @@ pub mod pass; // one look at everything
 pub mod alive; // a runner's lock
 pub mod journal; // what a run did so far, on disk
 pub mod output; // a run's log: masked, bounded, the end kept
+pub mod packed_log; // a run's log when it is over
 pub mod git; // git, deaf to whatever a repository says
 pub mod checkout; // exactly the commit, if the forge has it on the ref
+pub mod cache; // folders that the next run of a job and branch finds again
+pub mod kept; // workspaces that stay
 pub mod environment; // what a step learns of its event
 pub mod work; // a run while it runs
 pub mod runner; // one run, from claim to outcome
@@ -21,4 +24,5 @@ mod harmless; // text from outside, fit to be shown
 pub mod report; // what is told of a run
 pub mod mail; // mails: to whom, what, and how they leave
 pub mod outbox; // sends what is due
+pub mod retention; // what goes when its time is over
 pub mod operator; // the operator's program

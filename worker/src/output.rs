@@ -33,6 +33,16 @@ impl RunLog {
         Ok(Self { file, position: 0, written: 0, limit: MAX_LOG_BYTES, failed: None })
     }
 
+    /// Opens a log whose run is over, to say something more at its end.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn reopen(path: &Path) -> io::Result<Self> {
+        let file = File::options().append(true).open(path)?;
+        let position = file.metadata()?.len();
+        Ok(Self { file, position, written: 0, limit: MAX_LOG_BYTES, failed: None })
+    }
+
     /// A line of Hookspool's own.
     pub fn note(&mut self, line: &str) {
         self.write(format!("[hookspool] {line}\n").as_bytes());

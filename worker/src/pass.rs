@@ -22,7 +22,11 @@ use crate::folders::Folders;
 use crate::import::import;
 use crate::outbox::send_due;
 use crate::reap::reap;
+use crate::retention::tidy;
 use crate::runner::CLAIMED;
+
+/// When `worker.log` is put aside, in bytes; one old one is kept.
+const MAX_WORKER_LOG_BYTES: u64 = 8 * 1024 * 1024;
 
 /// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
 #[derive(Debug)]
@@ -102,6 +106,7 @@ fn look_at_everything(
         let sent = send_due(config, &mut ledger, &secrets, clock)?;
         let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
         if !changed {
+            tidy(config, &mut ledger, folders, clock, &|| lock.mark.exists());
             return imported.map(drop);
         }
     }
@@ -139,6 +144,11 @@ fn start_runner(config: &Config, run: RunId) -> anyhow::Result<bool> {
 /// Where runners say what concerns the operator, when systemd's journal does not listen.
 fn worker_log(config: &Config) -> anyhow::Result<File> {
     let path = config.paths.logs.join("worker.log");
+    // Runners that are at work go on writing to the old one.
+    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_WORKER_LOG_BYTES) {
+        let old = path.with_extension("log.1");
+        fs::rename(&path, &old).with_context(|| format!("cannot rename {}", path.display()))?;
+    }
     File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 use hookspool_common::clock::Instant;
 use hookspool_common::config::{Config, DEFAULT_PATH, Notify};
 use hookspool_common::ledger::{Ledger, LedgerError, NewNotice, Outcome, Run, RunState, StepRecord};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::alive::Alive;
 use crate::folders::{Folders, remove_tree};
+use crate::kept;
 use crate::mail::{self, Before, Story};
+use crate::output::RunLog;
 
 /// How much of the failing step's output a mail is made from.
 pub const OUTPUT_END_BYTES: u64 = 16 * 1024;
@@ -40,7 +42,8 @@ pub fn conclude(
 ) -> Result<(), LedgerError> {
     let unexpected = LedgerError::Unexpected { run: lock.run(), expected: "running" };
     let run = ledger.run(lock.run())?.ok_or(unexpected)?;
-    let notices = notices(config, ledger, folders, &run, ending, now)?;
+    let kept = keep(config, folders, &run, ending);
+    let notices = notices(config, ledger, &run, ending, kept.as_deref(), now)?;
     ledger.finish(run.id, &ending.outcome, &ending.steps, &notices, now)?;
     tracing::info!(run = %run.id, repository = %run.repository, job = %run.job, state = %ending.outcome.state(),
         reason = ending.outcome.reason().unwrap_or("-"), mails = notices.len(), "run ended");
@@ -56,12 +59,28 @@ pub fn clean_up(folders: &Folders, lock: &Alive) {
     }
 }
 
+/// Takes the workspace aside where the job wants to keep it, and says so in the log.
+fn keep(config: &Config, folders: &Folders, run: &Run, ending: &Ending) -> Option<PathBuf> {
+    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job))?;
+    if !kept::is_wanted(job, &ending.outcome) {
+        return None;
+    }
+    let kept = kept::keep(folders, run.id).unwrap_or_else(|error| {
+        tracing::error!(run = %run.id, %error, "cannot keep the run's workspace");
+        None
+    })?;
+    if let Ok(mut log) = RunLog::reopen(&folders.log(run.id)) {
+        log.note(&format!("the workspace is kept in {}", kept.display()));
+    }
+    Some(kept)
+}
+
 fn notices(
     config: &Config,
     ledger: &dyn Ledger,
-    folders: &Folders,
     run: &Run,
     ending: &Ending,
+    kept: Option<&Path>,
     now: Instant,
 ) -> Result<Vec<NewNotice>, LedgerError> {
     let Some(mail) = &config.mail else { return Ok(Vec::new()) };
@@ -78,7 +97,6 @@ fn notices(
     let phases = job.iter().flat_map(|job| &job.steps).map(|step| step.phase.as_str());
     let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
     let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
-    let log_path = folders.log(run.id);
     let story = Story {
         run,
         outcome: &ending.outcome,
@@ -87,7 +105,7 @@ fn notices(
         ended_at: now,
         output_end: &ending.output_end,
         before,
-        log_path: &log_path,
+        kept,
         config_path: Some(config.file.as_path()).filter(|file| *file != Path::new(DEFAULT_PATH)),
     };
     Ok(mail::notices(mail, &notify, &story, since_last_told))

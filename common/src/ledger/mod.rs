@@ -192,6 +192,12 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn run(&self, run: RunId) -> Result<Option<Run>, LedgerError>;
 
+    /// Whether there was a run with this number, and its time was over.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError>;
+
     /// The newest runs, newest first.
     ///
     /// # Errors

@@ -86,12 +86,6 @@ pub trait Pruning {
         before: Instant,
         limit: usize,
     ) -> Result<Option<DeliveryPlace>, LedgerError>;
-
-    /// Whether there was a run with this number and it was removed.
-    ///
-    /// # Errors
-    /// [`LedgerError`]
-    fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError>;
 }
 
 impl Pruning for SqliteLedger {
@@ -175,12 +169,6 @@ impl Pruning for SqliteLedger {
             };
             look().map_err(failing)
         })
-    }
-
-    fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError> {
-        let sql = "SELECT 1 FROM sqlite_sequence WHERE name = 'run' AND ?1 BETWEEN 1 AND seq
-                   AND NOT EXISTS (SELECT 1 FROM run WHERE id = ?1)";
-        Ok(self.first(sql, [run.number()], |_| Ok(()))?.is_some())
     }
 }
 

@@ -171,6 +171,12 @@ impl Ledger for SqliteLedger {
         self.first(&format!("SELECT {RUN_COLUMNS} FROM run WHERE id = ?1"), [run.number()], rows::run)
     }
 
+    fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM sqlite_sequence WHERE name = 'run' AND ?1 BETWEEN 1 AND seq
+                   AND NOT EXISTS (SELECT 1 FROM run WHERE id = ?1)";
+        Ok(self.first(sql, [run.number()], |_| Ok(()))?.is_some())
+    }
+
     fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError> {
         self.all(&format!("SELECT {RUN_COLUMNS} FROM run ORDER BY id DESC LIMIT ?1"), [limited(limit)], rows::run)
     }

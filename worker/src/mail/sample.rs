@@ -20,7 +20,7 @@ pub(super) struct Sample {
     pub(super) steps: Vec<StepRecord>,
     pub(super) output_end: String,
     pub(super) before: Before,
-    pub(super) log_path: PathBuf,
+    pub(super) kept: Option<PathBuf>,
     pub(super) config_path: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl Sample {
             ]),
             output_end: "deployed\n".to_owned(),
             before: Before::Succeeded,
-            log_path: "/var/log/hookspool/runs/17.log".into(),
+            kept: None,
             config_path: None,
         }
     }
@@ -63,6 +63,7 @@ impl Sample {
             output_end: "running 2 tests\n\u{1b}[32mok\u{1b}[0m   the till opens\n\u{1b}[31mFAIL\u{1b}[0m prices are rounded\n\n\
                          expected 1.10\ngot      1.1\n"
                 .to_owned(),
+            kept: Some("/var/lib/hookspool/kept/17".into()),
             ..Self::succeeded()
         }
     }
@@ -76,7 +77,7 @@ impl Sample {
             ended_at: NOON.plus_millis(80_000),
             output_end: &self.output_end,
             before: self.before,
-            log_path: &self.log_path,
+            kept: self.kept.as_deref(),
             config_path: self.config_path.as_deref(),
         }
     }

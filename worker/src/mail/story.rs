@@ -33,8 +33,8 @@ pub struct Story<'a> {
     pub output_end: &'a str,
     /// How the run before it ended.
     pub before: Before,
-    /// The run's log.
-    pub log_path: &'a Path,
+    /// Where its workspace stays, if it does.
+    pub kept: Option<&'a Path>,
     /// The configuration's file, unless it is the default one.
     pub config_path: Option<&'a Path>,
 }

@@ -1,6 +1,7 @@
 //! `hookspool show N`: one run, with its steps, deliveries and mails.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use hookspool_common::config::Config;
 use hookspool_common::ledger::{KnownDelivery, Ledger, Notice, Run, StepRecord};
@@ -12,7 +13,7 @@ use super::view::{
 };
 use super::{Exit, options, stored};
 use crate::folders::Folders;
-use crate::journal;
+use crate::{journal, kept, packed_log};
 
 /// Everything about one run.
 pub(super) struct Shown {
@@ -20,7 +21,8 @@ pub(super) struct Shown {
     pub(super) steps: Vec<StepRecord>,
     pub(super) deliveries: Vec<KnownDelivery>,
     pub(super) notices: Vec<Notice>,
-    log: std::path::PathBuf,
+    log: PathBuf,
+    kept: Option<PathBuf>,
 }
 
 impl Shown {
@@ -28,7 +30,7 @@ impl Shown {
         // The ledger learns of the steps with the outcome; until then the journal has them.
         let steps = if run.state.is_final() { ledger.steps(run.id)? } else { journal::read(&folders.run(run.id)).steps };
         let (deliveries, notices) = (ledger.deliveries_of(run.id)?, ledger.notices_of(run.id)?);
-        Ok(Self { steps, deliveries, notices, log: folders.log(run.id), run })
+        Ok(Self { steps, deliveries, notices, log: packed_log::path(folders, run.id), kept: kept::path(folders, run.id), run })
     }
 
     pub(super) fn json(&self) -> Value {
@@ -37,6 +39,7 @@ impl Shown {
         json["deliveries"] = self.deliveries.iter().map(delivery_json).collect();
         json["mails"] = self.notices.iter().map(notice_json).collect();
         json["log"] = json!(self.log);
+        json["workspace"] = json!(self.kept);
         json["event"] = json!(self.run.event);
         json
     }
@@ -49,7 +52,8 @@ pub(super) fn show(config: &Config, options: &options::Show) -> anyhow::Result<E
         Some(ledger) => ledger.run(options.run)?,
         None => None,
     };
-    let (Some(ledger), Some(run)) = (ledger, run) else { return Ok(no_such_run(options.run)) };
+    let Some(ledger) = ledger else { return Ok(no_such_run(options.run)) };
+    let Some(run) = run else { return removed(&*ledger, options.run) };
     let shown = Shown::of(&*ledger, &folders, run)?;
     let mut out = io::stdout().lock();
     if options.json {
@@ -63,6 +67,15 @@ pub(super) fn show(config: &Config, options: &options::Show) -> anyhow::Result<E
 pub(super) fn no_such_run(run: RunId) -> Exit {
     eprintln!("hookspool: there is no run {run}; `hookspool runs` lists them");
     Exit::NotFound
+}
+
+/// A run that the ledger does not have: there was one, or there never was.
+pub(super) fn removed(ledger: &dyn Ledger, run: RunId) -> anyhow::Result<Exit> {
+    if !ledger.was_pruned(run)? {
+        return Ok(no_such_run(run));
+    }
+    eprintln!("hookspool: run {run} was removed when its time was over; [worker.retention] says how long runs are kept");
+    Ok(Exit::NotFound)
 }
 
 fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
@@ -86,6 +99,7 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     fact("started", run.started_at.map(|at| at.to_string()));
     fact("ended", run.ended_at.map(|at| at.to_string()));
     fact("log", Some(shown.log.display().to_string()));
+    fact("workspace", shown.kept.as_ref().map(|path| path.display().to_string()));
     print_columns(out, &facts)?;
     if !shown.steps.is_empty() {
         writeln!(out, "\nsteps")?;
