@@ -55,19 +55,23 @@ fn submodules_are_there_with_theirs_at_their_commits_and_belong_to_the_jobs_user
     let sha = commit_with(&server, &[("a", "deps/a", "../a.git")], &a);
     server.deliver_and_settle(&Delivery::push("master", &sha));
     assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
-    let status = server.written("status").unwrap();
+    let status = server.written("status").unwrap().trim_start().to_owned();
     assert!(status.starts_with(&format!("{a} deps/a")) && status.contains(&format!(" {first} deps/a/inner")), "{status}");
     assert_eq!(server.written("clean").as_deref(), Some(""));
     assert_eq!((server.written("a").as_deref(), server.written("inner").as_deref()), (Some("With submodules"), Some("First")));
     if is_root() {
         assert_eq!(server.written("owner").as_deref(), Some("daemon"));
     }
-    // A commit that is on no branch there any more is found all the same, as long as the mirror has it; and one that never
-    // was is said.
+    // What is on no branch there any more is found all the same; what never was ends the run.
     server.laptop.git(&["--git-dir", &inner.to_string_lossy(), "update-ref", "-d", "refs/heads/master"]);
+    fs::remove_dir_all(server.state("modules/github.com/octo/shop")).unwrap();
+    let again = server.laptop.git(&["commit-tree", "-p", &sha, "-m", "Again", &format!("{sha}^{{tree}}")]);
+    server.laptop.push(&format!("{again}:refs/heads/master"));
+    server.deliver_and_settle(&Delivery::push("master", &again));
+    assert_eq!(server.outcome(2).0, "succeeded", "{}", server.log(2));
     let sha = commit_with(&server, &[("a", "deps/a", "../a.git")], "1234567890123456789012345678901234567890");
     server.deliver_and_settle(&Delivery::push("master", &sha));
-    assert_eq!(server.outcome(2).0, "failed", "{}", server.log(2));
+    assert_eq!(server.outcome(3).0, "failed", "{}", server.log(3));
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn a_path_that_leads_elsewhere_is_no_place_for_a_submodule() {
     let server = Server::new(&job(
         "submodules = true\nbuild = \"git ls-files -s >$OUT/files; ls -A .git/hooks >$OUT/hooks 2>/dev/null || true\"",
     ));
-    let (_, commit) = library(&server, "lib.git");
+    library(&server, "lib.git");
     let first = server.laptop.head();
     // git itself keeps such paths out of a tree, so only .gitmodules can name them.
     for (run, path) in (1..).zip(["../up", "/etc/x", ".git/hooks", "a/../../x", "-x"]) {
@@ -148,7 +152,6 @@ fn a_path_that_leads_elsewhere_is_no_place_for_a_submodule() {
     server.deliver_and_settle(&Delivery::push("master", &sha));
     assert_eq!(server.outcome(6).0, "succeeded", "{}", server.log(6));
     assert!(!server.out("lib").exists());
-    let _ = commit;
 }
 
 #[test]
@@ -164,7 +167,8 @@ fn a_forks_run_reads_no_other_repository_of_this_machine() {
         server.log(1)
     );
     fs::remove_file(server.out("lib")).unwrap();
-    let sha = server.laptop.commit("From a fork");
+    server.laptop.git(&["commit", "--quiet", "--allow-empty", "--message", "From a fork"]);
+    let sha = server.laptop.head();
     server.laptop.push("HEAD:refs/pull/8/head");
     server.deliver_and_settle(&Delivery::pull_request(8, &sha, "mallory/shop"));
     let (state, reason) = server.outcome(2);
@@ -210,6 +214,27 @@ fn large_files_are_there_when_they_are_asked_for_and_pointers_when_not() {
             assert_eq!(server.written("owner").as_deref(), Some("daemon"));
         }
     }
+}
+
+#[test]
+fn without_git_lfs_the_run_says_what_to_install() {
+    if !has_lfs() || !is_root() {
+        println!("SKIPPED: needs root, to hide a program");
+        return;
+    }
+    let server = Server::new(&job("lfs = true\nbuild = \"echo x >$OUT/ran\""));
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    let pass = server.pass_command();
+    let mut hidden = Command::new("unshare");
+    hidden.args(["-m", "sh", "-c", "mount --bind /dev/null \"$(command -v git-lfs)\" && exec \"$@\"", "sh"]);
+    let status = hidden.arg(pass.get_program()).args(pass.get_args()).status().unwrap();
+    assert!(status.success());
+    server.settle();
+    let (state, reason) = server.outcome(1);
+    assert!(
+        state == "failed" && reason.contains("`lfs = true` needs git-lfs") && reason.contains("install the package git-lfs"),
+        "{reason}"
+    );
 }
 
 #[test]

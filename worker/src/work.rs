@@ -108,8 +108,9 @@ impl<'a> Work<'a> {
         self.log.note(&format!("run {}: job `{}` of {} for {}", self.run.id, job.name, repository.name, described(&self.run)));
         let user = job.user.as_deref().unwrap_or(&self.config.worker.user);
         let account = account(user, job.user.is_some())?;
-        let no_masks = Masks::new([]);
-        let (reference, from_fork) = match self.check_out(ledger, repository, job, &account, &no_masks)? {
+        let token = repository.https_token.as_ref().map(|name| self.secrets.read(name)).transpose()?;
+        let token_masks = Masks::new(token.iter());
+        let (reference, from_fork) = match self.check_out(ledger, repository, job, &account, &token_masks)? {
             Ok(ready) => ready,
             Err(outcome) => return Ok(outcome),
         };
