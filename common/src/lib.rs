@@ -14,6 +14,8 @@ pub mod signature; // HMAC-SHA256 over the raw bytes
 pub mod event; // the one closed model of what happened
 pub mod forges; // headers and bytes to events, one file per forge
 pub mod globs; // the patterns of `when`
+pub mod schedule; // the times of `schedule`, as crontab(5) means them
+pub mod trusted; // files that nobody else could have written
 pub mod config; // what the operator wrote, checked
 pub mod secrets; // one secret a file, or systemd credentials
 pub mod matching; // which jobs an event asks for, or the first condition that failed

@@ -18,10 +18,13 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Masks these secrets: each as a whole, and each line of one with several lines.
+    /// Masks these secrets: each as a whole, and each line of one with several lines, but for lines that are no secret: those
+    /// that are shorter than [`MIN_MASKED_BYTES`], and the armour of a key.
     #[must_use]
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Self {
-        let lines = |secret: &'s Secret| secret.bytes().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let lines = |secret: &'s Secret| {
+            secret.bytes().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !is_armour(line))
+        };
         let whole_and_lines = |secret: &'s Secret| std::iter::once(secret.bytes().trim_ascii()).chain(lines(secret));
         let mut values: Vec<&[u8]> =
             secrets.into_iter().flat_map(whole_and_lines).filter(|value| value.len() >= MIN_MASKED_BYTES).collect();
@@ -51,6 +54,11 @@ impl Masks {
         shown.extend(stream.finish());
         String::from_utf8_lossy(&shown).into_owned()
     }
+}
+
+/// Whether every key of its kind has this line (RFC 7468 section 2).
+fn is_armour(line: &[u8]) -> bool {
+    (line.starts_with(b"-----BEGIN ") || line.starts_with(b"-----END ")) && line.ends_with(b"-----")
 }
 
 /// Output on its way. The end of what was pushed is held back while it may be the beginning of a secret.
@@ -109,6 +117,15 @@ mod tests {
         assert_eq!(masks.mask("a hunter22 b"), "a *** b");
         assert_eq!(masks.mask("x second line abc"), "x *** abc");
         assert_eq!(masks.mask("first line\nab\nsecond line"), "***");
+    }
+
+    #[test]
+    fn the_armour_of_a_key_is_no_secret_and_the_key_is() {
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\r\nb3BlbnNzaC1rZXk\r\nAAAAB3\r\n-----END OPENSSH PRIVATE KEY-----\r\n";
+        let masks = masks(&[key]);
+        let public = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----";
+        assert_eq!(masks.mask(public), public.replace("b3BlbnNzaC1rZXk", "***"));
+        assert_eq!(masks.mask(&format!("a {key} b")), "a ***\r\n b");
     }
 
     #[test]

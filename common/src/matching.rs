@@ -83,6 +83,12 @@ pub fn why_not(repository: &Repository, job: &Job, event: &Event) -> Option<Stri
         Some(name) if *name != repository.name => return Some(format!("the repository is {name}, not {}", repository.name)),
         Some(_) => {}
     }
+    if event.kind == Kind::Schedule && job.scheduled.is_some() {
+        return None;
+    }
+    if job.when.0.is_empty() {
+        return Some("the job runs by its `schedule` alone".to_owned());
+    }
     let mut furthest: Option<(usize, String)> = None;
     for condition in &job.when.0 {
         match first_failure(condition, event) {

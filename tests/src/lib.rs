@@ -1,4 +1,5 @@
 //! What the end-to-end tests share: the real programs, and the real servers around them.
+pub mod booted; // a real machine with systemd, and Hookspool on it
 pub mod curl; // what anybody posts with
 pub mod example; // the sources that are shipped as examples
 pub mod exim; // a real mail server

@@ -26,7 +26,7 @@ use crate::receiver::{Answer, Installation, Post, RunningReceiver};
 
 pub use github::{Delivery, Push};
 pub use laptop::Laptop;
-pub use mails::Mail;
+pub use mails::{Mail, read as read_maildir};
 pub use processes::{kill_now, processes_of, processes_with};
 
 /// How long anything may take before a test gives up on it. Nothing waits this long unless it is broken.

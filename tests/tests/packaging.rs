@@ -131,7 +131,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut units: Vec<PathBuf> = Vec::new();
-    for unit in ["service", "socket", "path", "timer"].iter().flat_map(|kind| files_in("systemd", kind)) {
+    for unit in ["service", "socket", "path", "timer", "slice"].iter().flat_map(|kind| files_in("systemd", kind)) {
         // The programs are not installed here; these are the ones that would be.
         let mut text = text_of(&unit);
         for name in ["hookspool-receiver", "hookspool-worker"] {
@@ -141,7 +141,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         units.push(folder.path().join(unit.file_name().unwrap()));
         fs::write(units.last().unwrap(), text).unwrap();
     }
-    assert_eq!(units.len(), 6);
+    assert_eq!(units.len(), 7);
     let output = Command::new("systemd-analyze").arg("verify").args(&units).output().unwrap();
     assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hookspool_common::config::{Config, DEFAULT_PRIORITY, Job, OnNew};
+use hookspool_common::config::{Config, DEFAULT_PRIORITY, Job, OnNew, Repository};
 use hookspool_common::event::{Event, Kind};
 use hookspool_common::ledger::{Admission, Request};
 use hookspool_common::matching::{Match, why_not};
@@ -36,6 +36,19 @@ fn each_once(proposal: Proposal) -> Vec<(Arc<Event>, Match)> {
     let mut seen = BTreeSet::new();
     let jobs = proposal.jobs.into_iter().filter(|asked| seen.insert((asked.repository.clone(), asked.job.clone())));
     jobs.map(|asked| (Arc::clone(&event), asked)).collect()
+}
+
+/// What the worker itself asks for, of a job that its event fits.
+pub(crate) fn own_request(repository: &Repository, job: &Job, event: &Arc<Event>) -> Request {
+    Request {
+        lane: lane(&repository.name, &job.name, job.lane.group.as_deref(), event),
+        repository: repository.name.clone(),
+        job: job.name.clone(),
+        event: Arc::clone(event),
+        on_new: job.lane.on_new,
+        priority: job.lane.priority,
+        refused: None,
+    }
 }
 
 fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Match) -> Request {

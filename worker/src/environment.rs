@@ -4,7 +4,6 @@ use std::path::Path;
 
 use hookspool_common::config::{Phase, Repository};
 use hookspool_common::ledger::{Outcome, Run};
-use hookspool_common::secrets::Secret;
 
 use crate::process::Account;
 
@@ -33,8 +32,8 @@ pub struct StepContext<'a> {
     pub account: &'a Account,
     /// The domain of development sites.
     pub domain: Option<&'a str>,
-    /// The job's secrets, by name.
-    pub secrets: &'a [(String, Secret)],
+    /// The variables of the job's secrets.
+    pub secrets: &'a [(String, Vec<u8>)],
 }
 
 type Variable = (String, Vec<u8>);
@@ -45,9 +44,7 @@ pub fn of(context: &StepContext<'_>) -> Vec<Variable> {
     let mut variables = of_the_machine(context);
     variables.extend(of_the_event(context));
     variables.extend(of_the_old_server(context));
-    for (name, secret) in context.secrets {
-        variables.push((name.clone(), secret.bytes().to_vec()));
-    }
+    variables.extend_from_slice(context.secrets);
     // exec(2) cannot pass a NUL; a name or address from a forge may hold one.
     for (_, value) in &mut variables {
         value.retain(|byte| *byte != 0);

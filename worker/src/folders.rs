@@ -76,6 +76,12 @@ impl Folders {
         self.state.join("pass.again")
     }
 
+    /// The lock of whoever asks the forges what no delivery told of.
+    #[must_use]
+    pub fn reconcile_lock(&self) -> PathBuf {
+        self.state.join("reconcile.lock")
+    }
+
     /// What is kept of one run while it lives: its lock and its journal.
     #[must_use]
     pub fn run(&self, run: RunId) -> PathBuf {
@@ -98,6 +104,12 @@ impl Folders {
     #[must_use]
     pub fn event_file(&self, run: RunId) -> PathBuf {
         self.work(run).join("event.json")
+    }
+
+    /// The secrets that a run's step gets as files, while it runs.
+    #[must_use]
+    pub fn secrets(&self, run: RunId) -> PathBuf {
+        self.work(run).join("secrets")
     }
 
     /// A repository's mirror. Its components were checked when the name was made.

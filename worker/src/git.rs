@@ -1,11 +1,13 @@
 //! git, deaf to everything but what it is told here: no configuration of the machine or of a user, no prompt, no hook,
-//! no helper, and no transport but the one that the clone address names.
+//! no helper but ours, and no transport but the one that the clone address names.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use anyhow::Context;
 use hookspool_common::config::Repository;
-use hookspool_common::secrets::{SecretError, SecretStore};
+use hookspool_common::secrets::SecretStore;
+use hookspool_common::trusted::{self, Owners};
 
 use crate::process::{Account, Launch};
 
@@ -48,17 +50,25 @@ impl Remote {
     /// How this repository is reached, by its file and what lies beside it.
     ///
     /// # Errors
-    /// When its deploy key or token is absent.
-    pub fn of(repository: &Repository, config_directory: &Path, secrets: &SecretStore) -> Result<Self, SecretError> {
+    /// When its deploy key or token is absent, or others could have written these or the pinned host keys.
+    pub fn of(repository: &Repository, config_directory: &Path, secrets: &SecretStore) -> anyhow::Result<Self> {
         let deploy_key = repository.deploy_key.as_ref().map(|name| secrets.path(name)).transpose()?;
-        let known_hosts = Some(config_directory.join("known_hosts"));
+        let known_hosts = config_directory.join("known_hosts");
+        match trusted::open(&known_hosts, Owners::of_this_process()) {
+            Err(error) if !error.is_absent() => return Err(anyhow::Error::new(error).context("the pinned host keys")),
+            _ => {}
+        }
+        if let Some(ca_file) = &repository.ca_file {
+            trusted::open(ca_file, Owners::of_this_process()).context("the server's authorities (`ca_file`)")?;
+        }
         let address = repository.clone.clone();
         // Read once here, so that a token that cannot be had is said as what it is.
         repository.https_token.as_ref().map(|name| secrets.read(name)).transpose()?;
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let helper = |name| Helper::of(&address, name, config_directory, credentials);
         let token = repository.https_token.as_ref().and_then(helper);
-        Ok(Self { deploy_key, known_hosts, token, ca_file: repository.ca_file.clone(), address })
+        let ca_file = repository.ca_file.clone();
+        Ok(Self { deploy_key, known_hosts: Some(known_hosts), token, ca_file, address })
     }
 
     /// The one transport that this address needs (git(1), `GIT_ALLOW_PROTOCOL`).
@@ -75,7 +85,10 @@ impl Remote {
 
     /// ssh without anybody's configuration: it never asks, and never trusts a host that nobody pinned.
     fn ssh_command(&self) -> String {
-        let mut words = vec!["ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30".to_owned()];
+        let mut words = vec![
+            "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=30 -o ServerAliveInterval=30"
+                .to_owned(),
+        ];
         if let Some(known_hosts) = &self.known_hosts {
             words.push(format!("-o UserKnownHostsFile={}", quoted(known_hosts)));
         }
@@ -152,10 +165,15 @@ pub fn ask_remote(folder: &Path, remote: &Remote, arguments: &[&str]) -> std::io
 }
 
 fn said(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> std::io::Result<(bool, String)> {
+    let Output { status, stdout, .. } = command(folder, remote, arguments).output()?;
+    Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
+}
+
+/// A git command for whoever waits for it in their own way.
+pub(crate) fn command(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
     command.args(settings(remote)).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
-    let Output { status, stdout, .. } = command.output()?;
-    Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
+    command
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, ensure};
 use hookspool_common::clock::Clock;
 use hookspool_common::config::Config;
-use hookspool_common::inbox::{self, INBOX_FILE, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
+use hookspool_common::inbox::{self, InboxReader, MARK_FILE, SqliteInboxReader, WAKE_FILE};
 use hookspool_common::ledger::{Admission, Ledger};
 use hookspool_common::record::{InboxIdentity, MAX_LINE_BYTES, Preface, Record};
 use nix::unistd::geteuid;
@@ -102,9 +102,12 @@ pub fn importer(config: &Config) -> anyhow::Result<()> {
     let after = std::env::var(AFTER).unwrap_or_default();
     // Before the import: what comes during it makes the file anew.
     remove(&spool.join(WAKE_FILE)).with_context(|| format!("cannot remove the wake file in {}", spool.display()))?;
-    let file = spool.join(INBOX_FILE);
-    if !file.try_exists().with_context(|| format!("cannot look for {}", file.display()))? {
-        return Ok(());
+    let Some(file) = inbox::find_inbox(spool).context("cannot read the inbox")? else { return Ok(()) };
+    // Nor would whoever opens a pipe in the mark's place ever come back.
+    for name in [MARK_FILE.to_owned(), fresh_mark()] {
+        let path = spool.join(name);
+        let is_file = path.symlink_metadata().map_or(true, |found| found.is_file());
+        ensure!(is_file, "{} is no file; remove it", path.display());
     }
     let mut reader = SqliteInboxReader::open(&file).with_context(|| file.display().to_string())?;
     // A ledger that was lost, or restored from a backup, must not run anything anew: the mark says how far the other had
@@ -138,6 +141,11 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Where the next mark is written before it takes the place of the last.
+fn fresh_mark() -> String {
+    format!("{MARK_FILE}.new")
+}
+
 /// Tells the receiver up to which place of this inbox the ledger has taken over, so that it may prune. It may well do
 /// without.
 fn mark(spool: &Path, inbox: &InboxIdentity, seq: i64) {
@@ -146,7 +154,7 @@ fn mark(spool: &Path, inbox: &InboxIdentity, seq: i64) {
     if fs::read_to_string(&path).is_ok_and(|known| known == text) {
         return;
     }
-    let fresh = spool.join(format!("{MARK_FILE}.new"));
+    let fresh = spool.join(fresh_mark());
     if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
         tracing::warn!(file = %path.display(), %error, "cannot write the mark");
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    Began { boot: String },
     Started { step: String, at: Instant, log_at: u64 },
     Ended { at: Instant, result: ProcessResult },
     Outcome(Outcome),
@@ -28,6 +29,8 @@ pub struct Journal {
 /// What a journal says.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Told {
+    /// The machine's boot in which the run was at work.
+    pub boot: Option<String>,
     /// The steps so far. The last may not have ended.
     pub steps: Vec<StepRecord>,
     /// Where in the run's log the output of the last step begins.
@@ -46,7 +49,12 @@ impl Journal {
     /// # Errors
     /// What the system said.
     pub fn begin(run_folder: &Path) -> io::Result<Self> {
-        File::create(path(run_folder)).map(|file| Self { file })
+        let mut journal = File::create(path(run_folder)).map(|file| Self { file })?;
+        if let Some(boot) = present_boot() {
+            // It is on disk with the next line; before that, there is nothing to tell of.
+            journal.append(&Line::Began { boot })?;
+        }
+        Ok(journal)
     }
 
     /// A step begins, and its output at byte `log_at` of the run's log.
@@ -74,11 +82,21 @@ impl Journal {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_string(line)?;
-        text.push('\n');
-        self.file.write_all(text.as_bytes())?;
+        self.append(line)?;
         self.file.sync_data()
     }
+
+    fn append(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+/// What the kernel calls its present boot (random(4)); it differs after each.
+#[must_use]
+pub fn present_boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
 /// Reads a run's journal. A line that was cut off by a crash, and an absent journal, say nothing.
@@ -88,6 +106,7 @@ pub fn read(run_folder: &Path) -> Told {
     let mut told = Told::default();
     for line in text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok()) {
         match line {
+            Line::Began { boot } => told.boot = Some(boot),
             Line::Started { step, at, log_at } => {
                 told.log_at = log_at;
                 told.steps.push(StepRecord { name: step, started_at: at, ended_at: None, result: None })
@@ -121,6 +140,7 @@ mod tests {
         let told = read(folder.path());
         let names: Vec<_> = told.steps.iter().map(|step| (step.name.as_str(), step.ended_at.is_some())).collect();
         assert_eq!((names, told.outcome, told.log_at), (vec![("build", true), ("test", false)], None, 70));
+        assert_eq!(told.boot, present_boot());
     }
 
     #[test]

@@ -7,8 +7,11 @@ pub mod process; // children: started clean, ended whole
 mod receiver_side; // a child without root reads what the receiver wrote
 pub mod import; // the importer, and the pass's end of its pipe
 pub mod admission; // root's own verdict on what the receiver proposes
+pub mod schedules; // jobs whose time has come
+pub mod reconcile; // what the forge has and no delivery told of
 pub mod pass; // one look at everything
 pub mod alive; // a runner's lock
+pub mod launcher; // how a runner is started, and how it ended
 pub mod journal; // what a run did so far, on disk
 pub mod output; // a run's log: masked, bounded, the end kept
 pub mod packed_log; // a run's log when it is over
@@ -17,6 +20,8 @@ pub mod checkout; // exactly the commit, if the forge has it on the ref
 pub mod cache; // folders that the next run of a job and branch finds again
 pub mod kept; // workspaces that stay
 pub mod environment; // what a step learns of its event
+mod secrets; // what a run's log must not show, and how its steps get what is theirs
+mod scripts; // scripts outside the checkout that root is to run
 pub mod work; // a run while it runs
 pub mod runner; // one run, from claim to outcome
 pub mod reap; // runs whose runner died

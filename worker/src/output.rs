@@ -20,6 +20,8 @@ pub struct RunLog {
     written: usize,
     limit: usize,
     failed: Option<io::Error>,
+    /// What our own lines must not show.
+    masks: Masks,
 }
 
 impl RunLog {
@@ -30,7 +32,12 @@ impl RunLog {
     pub fn create(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let file = File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
-        Ok(Self { file, position: 0, written: 0, limit: MAX_LOG_BYTES, failed: None })
+        Ok(Self { file, position: 0, written: 0, limit: MAX_LOG_BYTES, failed: None, masks: Masks::new([]) })
+    }
+
+    /// From now on, no line of Hookspool's own shows these either.
+    pub fn hide(&mut self, masks: &Masks) {
+        self.masks = masks.clone();
     }
 
     /// Opens a log whose run is over, to say something more at its end.
@@ -40,11 +47,12 @@ impl RunLog {
     pub fn reopen(path: &Path) -> io::Result<Self> {
         let file = File::options().append(true).open(path)?;
         let position = file.metadata()?.len();
-        Ok(Self { file, position, written: 0, limit: MAX_LOG_BYTES, failed: None })
+        Ok(Self { file, position, written: 0, limit: MAX_LOG_BYTES, failed: None, masks: Masks::new([]) })
     }
 
     /// A line of Hookspool's own.
     pub fn note(&mut self, line: &str) {
+        let line = self.masks.mask(line);
         self.write(format!("[hookspool] {line}\n").as_bytes());
     }
 

@@ -3,16 +3,13 @@
 //! Level-triggered: each look reads what is there. Whoever calls, and how often, makes no difference but in time.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
+use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::{Config, OnNew};
-use hookspool_common::ledger::{Ledger, Run, SqliteLedger};
-use hookspool_common::names::RunId;
+use hookspool_common::ledger::{Ledger, Run, RunState, SqliteLedger};
 use hookspool_common::secrets::SecretStore;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,13 +17,12 @@ use nix::unistd::Pid;
 use crate::alive::try_lock;
 use crate::folders::Folders;
 use crate::import::import;
+use crate::launcher::{Launcher, Order};
 use crate::outbox::send_due;
 use crate::reap::reap;
+use crate::reconcile::ask_forges;
 use crate::retention::tidy;
-use crate::runner::CLAIMED;
-
-/// When `worker.log` is put aside, in bytes; one old one is kept.
-const MAX_WORKER_LOG_BYTES: u64 = 8 * 1024 * 1024;
+use crate::schedules::queue_due;
 
 /// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
 #[derive(Debug)]
@@ -63,7 +59,7 @@ impl PassLock {
 ///
 /// # Errors
 /// What could not be done, after everything else was.
-pub fn pass(config: &Config, credentials: Option<PathBuf>, clock: &dyn Clock) -> anyhow::Result<()> {
+pub fn pass(config: &Config, credentials: Option<PathBuf>, launcher: &dyn Launcher, clock: &dyn Clock) -> anyhow::Result<()> {
     let folders = Folders::new(&config.paths);
     folders.make()?;
     let mut lock = match PassLock::take(&folders).context("cannot take the pass's lock")? {
@@ -77,7 +73,7 @@ pub fn pass(config: &Config, credentials: Option<PathBuf>, clock: &dyn Clock) ->
     };
     loop {
         lock.take_mark();
-        let outcome = look_at_everything(config, &folders, credentials.clone(), clock, &lock);
+        let outcome = look_at_everything(config, &folders, credentials.clone(), launcher, clock, &lock);
         let mark = lock.mark.clone();
         drop(lock);
         // A mark that was left between the last look and the lock's end; whoever waits for the lock may have it too.
@@ -92,17 +88,20 @@ fn look_at_everything(
     config: &Config,
     folders: &Folders,
     credentials: Option<PathBuf>,
+    launcher: &dyn Launcher,
     clock: &dyn Clock,
     lock: &PassLock,
 ) -> anyhow::Result<()> {
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
     let secrets = SecretStore::of_worker(config.directory(), credentials);
+    ask_forges(config, folders, &mut ledger, clock.now())?;
     loop {
         // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
         let imported = import(config, &mut ledger, clock);
-        let reaped = reap(config, &mut ledger, folders, clock)?;
+        let reaped = reap(config, &mut ledger, folders, launcher, clock)?;
+        queue_due(config, &mut ledger, clock.now())?;
         cancel_for_newcomers(config, &ledger, folders)?;
-        let started = start_runs(config, &ledger, clock.now())?;
+        let started = start_runs(config, &ledger, launcher, clock.now())?;
         let sent = send_due(config, &mut ledger, &secrets, clock)?;
         let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
         if !changed {
@@ -113,43 +112,18 @@ fn look_at_everything(
 }
 
 /// Starts what lanes and slots allow. Whether any runner claimed its run.
-fn start_runs(config: &Config, ledger: &dyn Ledger, now: Instant) -> anyhow::Result<bool> {
+fn start_runs(config: &Config, ledger: &dyn Ledger, launcher: &dyn Launcher, now: Instant) -> anyhow::Result<bool> {
     let slots = usize::try_from(config.worker.slots).unwrap_or(usize::MAX);
     let free = slots.saturating_sub(ledger.running()?.len());
     let mut started = false;
-    for run in ledger.startable(now, free)? {
-        match start_runner(config, run) {
-            Ok(claimed) => started |= claimed,
-            Err(error) => tracing::error!(%run, error = format!("{error:#}"), "cannot start a runner"),
+    for id in ledger.startable(now, free)? {
+        let Some(run) = ledger.run(id)? else { continue };
+        if let Err(error) = launcher.start(&Order::new(config, &run)) {
+            tracing::error!(run = %id, error = format!("{error:#}"), "cannot start a runner");
         }
+        started |= ledger.run(id)?.is_some_and(|run| run.state != RunState::Queued);
     }
     Ok(started)
-}
-
-/// Starts a runner and waits until it holds its run, so that a slot is counted before the next is given away.
-fn start_runner(config: &Config, run: RunId) -> anyhow::Result<bool> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("hookspool-worker").arg("runner").arg(run.to_string()).arg("--config").arg(&config.file).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    // A runner outlives the pass, and must not hold open the pipe on which cron waits for its end.
-    if std::env::var_os("JOURNAL_STREAM").is_none() {
-        command.stderr(worker_log(config)?);
-    }
-    let mut runner = command.spawn().with_context(|| format!("cannot start the runner of run {run}"))?;
-    let mut said = vec![0; CLAIMED.len()];
-    let claimed = runner.stdout.take().is_some_and(|mut stdout| stdout.read_exact(&mut said).is_ok());
-    Ok(claimed && said == CLAIMED.as_bytes())
-}
-
-/// Where runners say what concerns the operator, when systemd's journal does not listen.
-fn worker_log(config: &Config) -> anyhow::Result<File> {
-    let path = config.paths.logs.join("worker.log");
-    // Runners that are at work go on writing to the old one.
-    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_WORKER_LOG_BYTES) {
-        let old = path.with_extension("log.1");
-        fs::rename(&path, &old).with_context(|| format!("cannot rename {}", path.display()))?;
-    }
-    File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Ends running runs for a newcomer of their lane whose job says `cancel-running`. Derived anew by each pass, so that a

@@ -9,6 +9,7 @@ use hookspool_common::ledger::{Ledger, Outcome, Run};
 use crate::alive::Alive;
 use crate::folders::Folders;
 use crate::journal::{self, Told};
+use crate::launcher::{End, Launcher};
 use crate::output;
 use crate::process::{Containment, kill_marked};
 use crate::report::{Ending, OUTPUT_END_BYTES, clean_up, conclude};
@@ -17,7 +18,13 @@ use crate::report::{Ending, OUTPUT_END_BYTES, clean_up, conclude};
 ///
 /// # Errors
 /// When ledger or folders cannot be used.
-pub fn reap(config: &Config, ledger: &mut dyn Ledger, folders: &Folders, clock: &dyn Clock) -> anyhow::Result<bool> {
+pub fn reap(
+    config: &Config,
+    ledger: &mut dyn Ledger,
+    folders: &Folders,
+    launcher: &dyn Launcher,
+    clock: &dyn Clock,
+) -> anyhow::Result<bool> {
     let mut reaped = false;
     for run in ledger.running()? {
         let Some(lock) = Alive::take(folders, run.id)? else { continue };
@@ -25,14 +32,21 @@ pub fn reap(config: &Config, ledger: &mut dyn Ledger, folders: &Folders, clock: 
         if ledger.run(run.id)?.is_some_and(|run| run.state.is_final()) {
             continue;
         }
+        let end = match launcher.bury(&lock) {
+            Ok(end) => end,
+            Err(error) => {
+                tracing::error!(run = %run.id, error = format!("{error:#}"), "cannot end what is left of a dead runner; the next pass tries again");
+                continue;
+            }
+        };
         end_what_is_left(folders, &run);
-        let ending = ending_of(folders, &run);
+        let ending = ending_of(folders, &run, end.as_ref());
         tracing::warn!(run = %run.id, outcome = %ending.outcome.state(), "the run's runner died");
         conclude(config, ledger, folders, &lock, &ending, clock.now())?;
         clean_up(folders, &lock);
         reaped = true;
     }
-    sweep(ledger, folders)?;
+    sweep(ledger, folders, launcher)?;
     Ok(reaped)
 }
 
@@ -47,22 +61,35 @@ fn end_what_is_left(folders: &Folders, run: &Run) {
     }
 }
 
-fn ending_of(folders: &Folders, run: &Run) -> Ending {
-    let Told { steps, outcome, log_at } = journal::read(&folders.run(run.id));
+fn ending_of(folders: &Folders, run: &Run, end: Option<&End>) -> Ending {
+    let Told { boot, steps, outcome, log_at } = journal::read(&folders.run(run.id));
     let interrupted = || {
         let doing = match steps.last() {
             Some(step) if step.ended_at.is_none() => format!("while `{}` ran", step.name),
             Some(step) => format!("after `{}`", step.name),
             None => "before its first step".to_owned(),
         };
-        Outcome::Interrupted(format!("the runner died {doing}"))
+        let was_restarted = boot.is_some_and(|boot| Some(boot) != journal::present_boot());
+        Outcome::Interrupted(match end {
+            Some(end) => format!("the runner {end} {doing}"),
+            None if was_restarted => format!("the machine was restarted {doing}"),
+            None => format!("the runner died {doing}"),
+        })
     };
     let outcome = outcome.unwrap_or_else(interrupted);
     Ending { outcome, output_end: output::end_of(&folders.log(run.id), log_at, OUTPUT_END_BYTES), steps }
 }
 
-/// Removes the folders of runs that ended: their runner died between its commit and its cleaning up.
-fn sweep(ledger: &dyn Ledger, folders: &Folders) -> anyhow::Result<()> {
+/// Removes what is kept of runs that ended: their runner died between its commit and its cleaning up.
+fn sweep(ledger: &dyn Ledger, folders: &Folders, launcher: &dyn Launcher) -> anyhow::Result<()> {
+    for id in launcher.remembered()? {
+        if ledger.run(id)?.is_none_or(|run| run.state.is_final()) {
+            // It stands in nobody's way; the next pass tries again.
+            if let Err(error) = launcher.forget(id) {
+                tracing::warn!(run = %id, error = format!("{error:#}"), "cannot forget a runner");
+            }
+        }
+    }
     for id in folders.runs_with_folders()? {
         let is_over = ledger.run(id)?.is_none_or(|run| run.state.is_final());
         if is_over && let Some(lock) = Alive::take(folders, id)? {

@@ -13,6 +13,7 @@ use crate::folders::{Folders, remove_tree};
 use crate::kept;
 use crate::mail::{self, Before, Story};
 use crate::output::RunLog;
+use crate::secrets;
 
 /// How much of the failing step's output a mail is made from.
 pub const OUTPUT_END_BYTES: u64 = 16 * 1024;
@@ -52,7 +53,7 @@ pub fn conclude(
 
 /// Removes what a run needed only while it ran. Its log stays.
 pub fn clean_up(folders: &Folders, lock: &Alive) {
-    for folder in [folders.work(lock.run()), folders.run(lock.run())] {
+    for folder in [folders.secrets(lock.run()), folders.work(lock.run()), folders.run(lock.run())] {
         if let Err(error) = remove_tree(&folder) {
             tracing::warn!(run = %lock.run(), folder = %folder.display(), %error, "cannot remove a run's folder");
         }
@@ -97,6 +98,7 @@ fn notices(
     let phases = job.iter().flat_map(|job| &job.steps).map(|step| step.phase.as_str());
     let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
     let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
+    let run = &secrets::shown_in_mail(config, run);
     let story = Story {
         run,
         outcome: &ending.outcome,

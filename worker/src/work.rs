@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hookspool_common::clock::Clock;
-use hookspool_common::config::{Commands, Config, Job, JobSecret, Phase, Repository, Step};
+use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
 use hookspool_common::git_name::RefName;
-use hookspool_common::ledger::{Ledger, Outcome, ProcessResult, Run, StepRecord};
-use hookspool_common::masking::{MIN_MASKED_BYTES, Masks};
+use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run, StepRecord};
+use hookspool_common::masking::Masks;
 use hookspool_common::matching::why_not;
-use hookspool_common::secrets::{Secret, SecretStore};
+use hookspool_common::secrets::SecretStore;
 
 use crate::cache::Cache;
 use crate::checkout::hand_over::hand_over;
@@ -25,6 +25,8 @@ use crate::journal::Journal;
 use crate::output::{self, RunLog};
 use crate::process::{Account, Cancel, Containment, Launch, Supervisor};
 use crate::report::{Ending, OUTPUT_END_BYTES};
+use crate::scripts;
+use crate::secrets::{self, StepSecret};
 
 /// A run while it runs.
 pub(crate) struct Work<'a> {
@@ -36,6 +38,8 @@ pub(crate) struct Work<'a> {
     supervisor: Supervisor,
     journal: Journal,
     log: RunLog,
+    /// What must not be shown.
+    masks: Masks,
     steps: Vec<StepRecord>,
     /// Where in the log the present step's output begins.
     step_log_at: u64,
@@ -47,8 +51,7 @@ pub(crate) struct Work<'a> {
 struct Setting<'a> {
     repository: &'a Repository,
     job: &'a Job,
-    secrets: Vec<(String, Secret)>,
-    masks: Masks,
+    secrets: Vec<StepSecret>,
 }
 
 impl<'a> Work<'a> {
@@ -73,6 +76,7 @@ impl<'a> Work<'a> {
             supervisor: Supervisor::new(Containment::make(folders.state(), run.id)).context("cannot watch over children")?,
             journal: Journal::begin(&folders.run(run.id)).context("cannot begin the journal")?,
             log: RunLog::create(&log_path).with_context(|| format!("cannot make the log {}", log_path.display()))?,
+            masks: Masks::new([]),
             steps: Vec::new(),
             step_log_at: 0,
             output_end: None,
@@ -82,10 +86,11 @@ impl<'a> Work<'a> {
     /// The whole run. Whatever goes wrong becomes an outcome.
     pub(crate) fn execute(mut self, ledger: &mut dyn Ledger) -> Ending {
         let outcome = match self.all_steps(ledger) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => secrets::masked(outcome, &self.masks),
             Err(error) => {
-                self.log.note(&format!("{error:#}"));
-                Outcome::Failed(format!("{error:#}"))
+                let why = self.masks.mask(&format!("{error:#}"));
+                self.log.note(&why);
+                Outcome::Failed(why)
             }
         };
         let said = outcome.reason().map_or_else(|| "succeeded".to_owned(), |why| format!("{}: {why}", outcome.state()));
@@ -108,15 +113,18 @@ impl<'a> Work<'a> {
         self.log.note(&format!("run {}: job `{}` of {} for {}", self.run.id, job.name, repository.name, described(&self.run)));
         let user = job.user.as_deref().unwrap_or(&self.config.worker.user);
         let account = account(user, job.user.is_some())?;
-        let token = repository.https_token.as_ref().map(|name| self.secrets.read(name)).transpose()?;
-        let token_masks = Masks::new(token.iter());
-        let (reference, from_fork) = match self.check_out(ledger, repository, job, &account, &token_masks)? {
+        self.masks = secrets::masks(self.secrets, repository, job);
+        self.log.hide(&self.masks);
+        let (reference, from_fork) = match self.check_out(ledger, repository, job, &account)? {
             Ok(ready) => ready,
             Err(outcome) => return Ok(outcome),
         };
-        let secrets = if from_fork { Vec::new() } else { read_secrets(self.secrets, job)? };
-        let masks = Masks::new(secrets.iter().map(|(_, secret)| secret));
-        let setting = Setting { repository, job, secrets, masks };
+        let mut setting = Setting { repository, job, secrets: Vec::new() };
+        if from_fork {
+            self.masks = secrets::masks_for_a_fork(self.secrets, repository);
+        } else {
+            setting.secrets = secrets::read(self.secrets, job)?;
+        }
         self.write_event(&account)?;
         let cache = Cache::of(self.folders, job, &self.run, &reference, from_fork);
         if let Some(cache) = &cache {
@@ -149,7 +157,7 @@ impl<'a> Work<'a> {
                     self.step(setting, step, &runs_as, &outcome)?
                 }
                 // `always` is still to come.
-                Err(error) => self.step_without_user(step, &error)?,
+                Err(error) => self.step_that_cannot_start(step, &error)?,
             };
             if outcome == Outcome::Succeeded {
                 outcome = self.outcome_of(step.phase.as_str(), &result);
@@ -170,18 +178,23 @@ impl<'a> Work<'a> {
         repository: &Repository,
         job: &Job,
         account: &Account,
-        masks: &Masks,
     ) -> anyhow::Result<Result<(RefName, bool), Outcome>> {
         let remote = Remote::of(repository, self.config.directory(), self.secrets)?;
         self.log.note(&format!("checkout: {} from {}", described(&self.run), repository.clone));
         self.begin_step("checkout")?;
-        let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks };
+        let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks: &self.masks };
         let checkout = check_out(&mut tools, self.folders, repository, job, &self.run, &remote, account)?;
         let (result, ended) = match checkout {
             Checkout::Ready { sha, reference, from_fork } => {
                 self.log.note(&format!("checkout: the workspace is at {sha}"));
                 if self.run.sha.is_none() && !self.run.event.kind.is_deletion() {
-                    ledger.resolve(self.run.id, &sha)?;
+                    match ledger.resolve(self.run.id, &sha) {
+                        // The run goes on; the newer program will end it by its journal.
+                        Err(error @ LedgerError::Newer) => {
+                            tracing::warn!(run = %self.run.id, %error, "cannot write the commit down")
+                        }
+                        other => other?,
+                    }
                 }
                 self.run.sha = Some(sha);
                 (ProcessResult::Exited(0), Ok((reference, from_fork)))
@@ -208,9 +221,15 @@ impl<'a> Work<'a> {
 
     fn step(&mut self, setting: &Setting<'_>, step: &Step, account: &Account, so_far: &Outcome) -> anyhow::Result<ProcessResult> {
         let name = step.phase.as_str();
+        let work = self.folders.work(self.run.id);
+        if account.is_root()
+            && let Err(error) = scripts::trust(&step.commands, &work)
+        {
+            return self.step_that_cannot_start(step, &error.into());
+        }
         self.log.note(&format!("{name}: as user {}, at most {}", account.name, shown(step.timeout)));
         self.begin_step(name)?;
-        let work = self.folders.work(self.run.id);
+        let handed_out = secrets::hand_out(&setting.secrets, &self.folders.secrets(self.run.id), account)?;
         let environment = environment::of(&StepContext {
             run: &self.run,
             repository: setting.repository,
@@ -220,7 +239,7 @@ impl<'a> Work<'a> {
             event_file: &self.folders.event_file(self.run.id),
             account,
             domain: self.config.worker.domain.as_deref(),
-            secrets: &setting.secrets,
+            secrets: &handed_out.variables,
         });
         let cancel = if step.phase == Phase::Always { Cancel::Waits } else { Cancel::Ends };
         let deadline = Instant::now() + step.timeout;
@@ -229,7 +248,7 @@ impl<'a> Work<'a> {
             for (variable, value) in &environment {
                 launch = launch.env(variable, OsString::from_vec(value.clone()));
             }
-            let mut output = self.log.step(&setting.masks);
+            let mut output = self.log.step(&self.masks);
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = self.supervisor.run(&launch.account(account.clone()), left, cancel, &mut |chunk| output.push(chunk));
             output.finish();
@@ -246,7 +265,7 @@ impl<'a> Work<'a> {
         Ok(result)
     }
 
-    fn step_without_user(&mut self, step: &Step, error: &anyhow::Error) -> anyhow::Result<ProcessResult> {
+    fn step_that_cannot_start(&mut self, step: &Step, error: &anyhow::Error) -> anyhow::Result<ProcessResult> {
         let (name, result) = (step.phase.as_str(), ProcessResult::NotStarted(format!("{error:#}")));
         self.begin_step(name)?;
         self.end_step(result.clone())?;
@@ -308,20 +327,6 @@ fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
         return Ok(Account::own()?);
     }
     Ok(Account::named(name)?)
-}
-
-fn read_secrets(store: &SecretStore, job: &Job) -> anyhow::Result<Vec<(String, Secret)>> {
-    let mut secrets = Vec::new();
-    for JobSecret { name, .. } in &job.secrets {
-        let secret = store.read(name)?;
-        let length = secret.bytes().len();
-        anyhow::ensure!(
-            length >= MIN_MASKED_BYTES,
-            "secret `{name}` has {length} bytes; below {MIN_MASKED_BYTES} it could not be masked in logs"
-        );
-        secrets.push((name.to_string(), secret));
-    }
-    Ok(secrets)
 }
 
 fn launches(commands: &Commands, folder: &Path) -> Vec<Launch> {

@@ -8,6 +8,7 @@ use super::main_file::read_user;
 use super::notify::{self, Notify};
 use super::problem::Report;
 use super::retry::{self, OnCrash, Retry};
+use super::scheduled::{self, Scheduled};
 use super::step::{self, DEFAULT_STEP_TIMEOUT, Phase, Step, StepDefaults};
 use super::table::{Table, Text};
 use super::when::{self, Conditions};
@@ -52,8 +53,10 @@ pub struct JobSecret {
 pub struct Job {
     /// Its name.
     pub name: JobName,
-    /// When it runs.
+    /// The events that it runs for.
     pub when: Conditions,
+    /// When it runs by itself.
+    pub scheduled: Option<Scheduled>,
     /// Its steps, in order; at least one.
     pub steps: Vec<Step>,
     /// As whom its steps run, if not as the worker's build user.
@@ -98,6 +101,7 @@ pub(super) fn read(mut table: Table<'_, '_>, report: &mut Report) -> (Option<(Jo
 /// Everything is read, also where something before it is wrong, so that all errors are shown at once.
 fn read_named(table: &mut Table<'_, '_>, name: Option<JobName>, report: &mut Report) -> Option<Job> {
     let when = when::read(table, report);
+    let scheduled = scheduled::read(table, report);
     let timeout = table.duration("timeout", report).unwrap_or(DEFAULT_STEP_TIMEOUT);
     let network = table.boolean("network", report).unwrap_or(true);
     let steps = step::read_all(table, StepDefaults { timeout, network }, report);
@@ -115,6 +119,7 @@ fn read_named(table: &mut Table<'_, '_>, name: Option<JobName>, report: &mut Rep
     Some(Job {
         name: name?,
         when: when?,
+        scheduled,
         steps: steps?,
         user,
         limits,

@@ -1,11 +1,13 @@
 //! The configuration: what the operator wrote in TOML becomes a [`Config`], or every error at once with its place.
 //!
-//! It is trusted (root owns it) and holds no secrets, only their names.
+//! It decides what root runs, so each file of it must be one that nobody else could have written. It holds no secrets, only
+//! their names.
 
 mod address; // where the receiver listens, and networks
 mod duration;
 mod job;
 mod step; // what a job executes
+mod scheduled; // when a job runs by itself
 mod lane; // what a job must not overlap with
 mod limits; // what a job may use
 mod retry; // when a run is made anew
@@ -42,6 +44,7 @@ pub use receiver::{ProxyHeader, Receiver};
 pub use repository_file::Repository;
 pub use retention::Retention;
 pub use retry::{OnCrash, Retry, RetryOn};
+pub use scheduled::Scheduled;
 pub use source::Source;
 pub use source_path::SourcePath;
 pub use spool::Spool;

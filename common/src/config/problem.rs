@@ -1,8 +1,11 @@
 //! One error in a configuration file: where it is, the line itself, and what to write instead.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use crate::trusted::TrustError;
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +86,31 @@ impl Report {
         self.0.push(Problem { file: file.to_owned(), place: None, excerpt: None, message, help });
     }
 
+    /// A file that cannot be opened, or that others could have changed.
+    pub(super) fn of_trust(&mut self, file: &Path, error: TrustError) {
+        match error {
+            TrustError::Untrusted(untrusted) => {
+                let help = Some(format!("run: {}", untrusted.remedy()));
+                self.of_file(&untrusted.path, untrusted.problem(), help);
+            }
+            TrustError::Unreadable { path, error } => {
+                let help = match error.kind() {
+                    io::ErrorKind::NotFound => Some("name another file with --config FILE".to_owned()),
+                    io::ErrorKind::PermissionDenied => {
+                        Some("root owns it and the group `hookspool` must be able to read it".to_owned())
+                    }
+                    _ => None,
+                };
+                let place = if path == file { String::new() } else { format!("{}: ", path.display()) };
+                self.of_file(file, format!("cannot read it: {place}{error}"), help);
+            }
+        }
+    }
+
     pub(super) fn into_problems(mut self) -> Problems {
         self.0.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+        // One folder leads to many files.
+        self.0.dedup();
         Problems(self.0)
     }
 }

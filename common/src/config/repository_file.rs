@@ -1,12 +1,17 @@
 //! `repositories/*.toml`: one repository and its jobs.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::job::{self, Job};
 use super::problem::{Report, SourceText, suggestion};
 use super::table::{Table, Text, parse, read_file};
 use crate::names::{JobName, SecretName, SourceName};
 use crate::repository_name::RepositoryName;
+use crate::trusted::{self, Owners};
+
+/// How often a forge is asked at most.
+const LEAST_RECONCILE: Duration = Duration::from_secs(60);
 
 /// One repository and its jobs.
 #[derive(Debug, Clone)]
@@ -23,6 +28,8 @@ pub struct Repository {
     pub https_token: Option<SecretName>,
     /// The authorities that vouch for an https server, in place of the machine's.
     pub ca_file: Option<PathBuf>,
+    /// How often the forge is asked for what no delivery told of.
+    pub reconcile: Option<Duration>,
     /// Its jobs, in the order of the file.
     pub jobs: Vec<Job>,
     /// The file.
@@ -39,11 +46,11 @@ impl Repository {
 
 /// Reads every `*.toml` in `folder`. `sources` is absent when the main file could not be read.
 pub(super) fn read_all(folder: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Vec<Repository> {
-    let mut files: Vec<PathBuf> = match std::fs::read_dir(folder) {
-        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_repository_file(path)).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+    let mut files: Vec<PathBuf> = match trusted::names_in(folder, Owners::of_this_process()) {
+        Ok(names) => names.into_iter().map(|name| folder.join(name)).filter(|path| is_repository_file(path)).collect(),
+        Err(error) if error.is_absent() => Vec::new(),
         Err(error) => {
-            report.of_file(folder, format!("cannot list it: {error}"), None);
+            report.of_trust(folder, error);
             Vec::new()
         }
     };
@@ -58,10 +65,24 @@ pub(super) fn read_all(folder: &Path, sources: Option<&[SourceName]>, report: &m
                 report.of_file(&file, message, Some("put all its jobs into one file".to_owned()));
                 continue;
             }
+            report_second_schedules(&repositories, &repository, report);
             repositories.push(repository);
         }
     }
     repositories
+}
+
+/// What is known of a schedule is known by repository and job, whichever file they stand in.
+fn report_second_schedules(others: &[Repository], repository: &Repository, report: &mut Report) {
+    let twins = others.iter().filter(|other| other.name == repository.name);
+    let scheduled = |other: &Repository, job: &Job| other.job(&job.name).is_some_and(|twin| twin.scheduled.is_some());
+    for (other, job) in twins.flat_map(|other| repository.jobs.iter().map(move |job| (other, job))) {
+        if job.scheduled.is_some() && scheduled(other, job) {
+            let message =
+                format!("job `{}` of {} has a `schedule` in {} already", job.name, repository.name, other.file.display());
+            report.of_file(&repository.file, message, Some("give one of the two jobs another name".to_owned()));
+        }
+    }
 }
 
 /// Editors leave hidden and backup files behind; they are not configuration.
@@ -85,10 +106,22 @@ fn read(file: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Opt
     let deploy_key = top.parsed("deploy_key", report);
     let https_token = read_https_token(&mut top, clone.as_deref(), report);
     let ca_file = read_ca_file(&mut top, clone.as_deref(), report);
+    let reconcile = read_reconcile(&mut top, report);
     let jobs = read_jobs(&mut top, report);
     top.finish(report);
-    let file = file.to_owned();
-    Some(Repository { name: name?, sources: named?, clone: clone?, deploy_key, https_token, ca_file, jobs, file })
+    let (name, sources, clone, file) = (name?, named?, clone?, file.to_owned());
+    Some(Repository { name, sources, clone, deploy_key, https_token, ca_file, reconcile, jobs, file })
+}
+
+/// A pass comes every minute, so nothing shorter could be kept.
+fn read_reconcile(top: &mut Table<'_, '_>, report: &mut Report) -> Option<Duration> {
+    let span = top.get("reconcile")?.span();
+    let interval = top.duration("reconcile", report)?;
+    if interval < LEAST_RECONCILE {
+        top.wrong(span, "`reconcile` is shorter than a minute", Some("write 1m or more; 10m is plenty".to_owned()), report);
+        return None;
+    }
+    Some(interval)
 }
 
 /// One source or several; `None` when one of them is wrong.

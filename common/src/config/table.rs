@@ -1,6 +1,7 @@
 //! Reading TOML tables key by key, so that every error keeps its place and none hides another.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Report, SourceText, suggestion};
+use crate::trusted::{self, Owners};
 
 /// A value and its place.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
@@ -39,31 +41,27 @@ pub(super) fn parse<'t>(source: &SourceText<'t>, report: &mut Report) -> Option<
     errors.is_empty().then_some(table)
 }
 
-/// Reads a file as text within the limits; failures go into the report.
+/// Reads a file as text within the limits, if nobody else could have written it; failures go into the report.
 pub(super) fn read_file(file: &Path, report: &mut Report) -> Option<String> {
-    let read = || -> std::io::Result<Result<String, u64>> {
-        let size = std::fs::metadata(file)?.len();
-        if size > super::MAX_FILE_BYTES { Ok(Err(size)) } else { std::fs::read_to_string(file).map(Ok) }
+    let (mut opened, _) = trusted::open(file, Owners::of_this_process()).map_err(|error| report.of_trust(file, error)).ok()?;
+    let mut read = || -> std::io::Result<Result<String, u64>> {
+        let size = opened.metadata()?.len();
+        if size > super::MAX_FILE_BYTES {
+            return Ok(Err(size));
+        }
+        let mut text = String::new();
+        opened.read_to_string(&mut text)?;
+        Ok(Ok(text))
     };
     match read() {
         Ok(Ok(text)) => Some(text),
         Ok(Err(size)) => {
-            report.of_file(
-                file,
-                format!("it holds {size} bytes; a configuration file has at most {}", super::MAX_FILE_BYTES),
-                None,
-            );
+            let most = super::MAX_FILE_BYTES;
+            report.of_file(file, format!("it holds {size} bytes; a configuration file has at most {most}"), None);
             None
         }
         Err(error) => {
-            let help = match error.kind() {
-                std::io::ErrorKind::NotFound => Some("name another file with --config FILE".to_owned()),
-                std::io::ErrorKind::PermissionDenied => {
-                    Some("root owns it and the group `hookspool` must be able to read it".to_owned())
-                }
-                _ => None,
-            };
-            report.of_file(file, format!("cannot read it: {error}"), help);
+            report.of_file(file, format!("cannot read it: {error}"), None);
             None
         }
     }

@@ -4,6 +4,8 @@ use std::fs;
 
 use super::*;
 
+mod jobs; // the keys of a job beyond its steps
+
 const MAIN: &str = r#"
 [paths]
 spool = "/tmp/x/spool"
@@ -328,4 +330,48 @@ fn what_a_generic_source_cannot_mean_is_refused() {
     insta::assert_snapshot!(problems(&with_generic(constants), &[]));
     let unused = with_generic("").replace("generic", "github");
     insta::assert_snapshot!(problems(&unused, &[]));
+}
+
+/// What is wrong with a job of these lines.
+fn problems_of_job(lines: &str) -> String {
+    problems(
+        MAIN,
+        &[("a.toml", &format!("repository = 'h/o/n'\nsource = 'github'\n[[job]]\nname = 'a'\nbuild = 'x'\n{lines}\n"))],
+    )
+}
+
+#[test]
+fn a_job_may_run_by_the_clock_alone_or_for_events_too() {
+    let of = |lines: &str| {
+        let repository =
+            format!("repository = 'h/o/n'\nsource = 'github'\nreconcile = '10m'\n[[job]]\nname = 'a'\nbuild = 'x'\n{lines}\n");
+        let config = load(MAIN, &[("a.toml", &repository)]).1.unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.repositories[0].reconcile, Some(std::time::Duration::from_secs(600)));
+        let job = config.repositories[0].jobs[0].clone();
+        (job.when.0.len(), job.scheduled.unwrap())
+    };
+    let (conditions, scheduled) = of("schedule = '0 3 * * *'");
+    assert_eq!((conditions, scheduled.zone, scheduled.catch_up), (0, None, false));
+    let both =
+        "schedule = '@daily'\ntimezone = 'Europe/Berlin'\ncatch_up = true\nwhen = [{event = 'push'}, {event = 'schedule'}]";
+    let (conditions, scheduled) = of(both);
+    assert_eq!((conditions, scheduled.zone.unwrap().as_str(), scheduled.catch_up), (2, "Europe/Berlin", true));
+}
+
+#[test]
+fn a_schedule_that_is_none_is_shown_in_its_place_with_what_to_write() {
+    let one =
+        "repository = 'h/o/n'\nsource = 'github'\nreconcile = '1h'\n[[job]]\nname = 'a'\nbuild = 'x'\nschedule = '@daily'\n";
+    let main = MAIN.to_owned() + "[[source]]\nname = 'other'\nprovider = 'github'\npath = '/other'\nsecret = ['s']\n";
+    let twins = problems(&main, &[("a.toml", one), ("b.toml", &one.replace("'github'", "'other'"))]);
+    let shown = [
+        problems_of_job("schedule = '0 0 30 2 *'\ntimezone = 'Berlin'"),
+        problems_of_job("when = {event = 'push'}\ntimezone = 'Europe/Berlin'\ncatch_up = true"),
+        problems_of_job("when = [{event = 'schedule'}]"),
+        problems_of_job("schedule = '@daily'\nwhen = [{event = 'schedule', branch = 'dev'}]"),
+        problems_of_job(""),
+        problems(MAIN, &[("a.toml", &one.replace("1h", "30s"))]),
+        twins,
+    ];
+    insta::assert_snapshot!(shown.join("\n\n"));
 }

@@ -6,7 +6,7 @@ use crate::event::Kind;
 use crate::globs::Globs;
 use toml::de::DeValue;
 
-/// The conditions under which a job runs; one of them must hold.
+/// The conditions under which a job runs; one of them must hold. A job that has none runs by its schedule alone.
 #[derive(Debug, Clone)]
 pub struct Conditions(pub Vec<Condition>);
 
@@ -52,19 +52,28 @@ impl Condition {
 const WHAT: &str = "this entry of `when`";
 
 pub(super) fn read(job: &mut Table<'_, '_>, report: &mut Report) -> Option<Conditions> {
+    let is_scheduled = job.get("schedule").is_some();
     let Some(value) = job.get("when") else {
-        job.absent("when", "when = [{ event = \"push\", branch = \"main\" }]", report);
+        if is_scheduled {
+            return Some(Conditions(Vec::new()));
+        }
+        job.absent("when", "when = [{ event = \"push\", branch = \"main\" }], or schedule = \"0 3 * * *\"", report);
         return None;
     };
     let entries: Vec<&Value<'_>> = match value.get_ref() {
         DeValue::Array(items) => items.iter().collect(),
         _ => vec![value],
     };
-    if entries.is_empty() {
+    if entries.is_empty() && !is_scheduled {
         job.wrong(value.span(), "`when` is empty, so the job would never run", None, report);
     }
     let read = |entry| Table::of_value(job.source, WHAT, entry, report).and_then(|table| read_condition(table, report));
     let conditions: Vec<Option<Condition>> = entries.into_iter().map(read).collect();
+    let waits_for_its_time = |condition: &Condition| condition.event.contains(&Kind::Schedule);
+    if !is_scheduled && conditions.iter().flatten().any(waits_for_its_time) {
+        let help = "write schedule = \"0 3 * * *\" beside `when`, with the times that you want".to_owned();
+        job.wrong(value.span(), "the job waits for an event `schedule`, and has no `schedule`", Some(help), report);
+    }
     conditions.into_iter().collect::<Option<Vec<_>>>().map(Conditions)
 }
 
@@ -125,24 +134,11 @@ fn read_globs(table: &mut Table<'_, '_>, key: &'static str, report: &mut Report)
 fn check_that_it_can_hold(condition: &Condition, table: &Table<'_, '_>, report: &mut Report) {
     use Kind::{
         BranchCreated, BranchDeleted, Check, Comment, Deployment, Issue, Manual, Package, Pact, Pipeline, PullRequest, Push,
-        Release, Schedule, Service, Tag, TagDeleted,
+        Release, Service, Tag, TagDeleted,
     };
     let some_kind_is_in = |kinds: &[Kind]| condition.event.iter().any(|kind| kinds.contains(kind));
-    let with_branch = [
-        Push,
-        BranchCreated,
-        BranchDeleted,
-        Schedule,
-        Manual,
-        Comment,
-        Check,
-        Deployment,
-        Pipeline,
-        Pact,
-        Service,
-        Package,
-        Issue,
-    ];
+    let with_branch =
+        [Push, BranchCreated, BranchDeleted, Manual, Comment, Check, Deployment, Pipeline, Pact, Service, Package, Issue];
     let with_action = [PullRequest, Release, Package, Issue, Comment, Check, Deployment, Pipeline, Pact, Service];
     let keys: [(&str, bool, &[Kind]); 11] = [
         ("branch", condition.branch.is_some(), &with_branch),

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+use nix::unistd::{AccessFlags, Uid, access};
 
+use super::INBOX_FILE;
 use crate::record::InboxIdentity;
+use crate::trusted::{user_name, whose};
 
 /// Exists while there is something to import. `PathExists=` of a path unit watches it.
 pub const WAKE_FILE: &str = "wake";
@@ -26,14 +28,6 @@ pub struct SpoolError {
     user: String,
 }
 
-fn user_name(uid: u32) -> String {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-fn group_name(gid: u32) -> String {
-    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
-}
-
 /// Checks that the present user may write to the spool folder.
 ///
 /// # Errors
@@ -45,18 +39,29 @@ pub fn check_folder(folder: &Path) -> Result<(), SpoolError> {
         Ok(metadata) => metadata,
         Err(error) => return fail(format!("user {user} cannot look at it: {error}")),
     };
-    let whose = format!(
-        "it belongs to {}:{} with mode {:04o}",
-        user_name(metadata.uid()),
-        group_name(metadata.gid()),
-        metadata.permissions().mode() & 0o7777
-    );
+    let whose = format!("it {}", whose(metadata.uid(), metadata.gid(), metadata.mode()));
     if !metadata.is_dir() {
         return fail(format!("it is not a folder; {whose}"));
     }
     match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
         Ok(()) => Ok(()),
         Err(error) => fail(format!("user {user} may not write to it ({error}); {whose}")),
+    }
+}
+
+/// The inbox of this spool folder, if there is one. What lies in its place and is no file is not opened: whoever opens a pipe
+/// waits for its other end.
+///
+/// # Errors
+/// What the system says, or that it is no file.
+pub fn find_inbox(folder: &Path) -> io::Result<Option<PathBuf>> {
+    let path = folder.join(INBOX_FILE);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() => Ok(Some(path)),
+        Ok(_) => Err(io::Error::other(format!("{} is no file", path.display()))),
+        // A link that leads nowhere is something else than nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
 }
 
@@ -113,6 +118,21 @@ mod tests {
         fs::write(&absent, "").unwrap();
         assert!(check_folder(&absent).unwrap_err().to_string().contains("not a folder"));
         assert!(check_folder(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_inbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = folder.path().join(INBOX_FILE);
+        assert_eq!(find_inbox(folder.path()).unwrap(), None);
+        std::os::unix::fs::symlink("nowhere", &inbox).unwrap();
+        assert!(find_inbox(folder.path()).is_err());
+        fs::remove_file(&inbox).unwrap();
+        nix::unistd::mkfifo(&inbox, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(find_inbox(folder.path()).unwrap_err().to_string().ends_with("inbox.db is no file"));
+        fs::remove_file(&inbox).unwrap();
+        fs::write(&inbox, "").unwrap();
+        assert_eq!(find_inbox(folder.path()).unwrap(), Some(inbox));
     }
 
     #[test]

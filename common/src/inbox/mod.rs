@@ -15,7 +15,7 @@ use crate::delivery::SeenKey;
 use crate::names::{DeliveryId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
 
-pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, free_bytes, place_in, taken_over, wake};
+pub use folder::{MARK_FILE, SpoolError, WAKE_FILE, check_folder, find_inbox, free_bytes, place_in, taken_over, wake};
 pub use raw::{Extent, Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
 pub use sqlite::{SqliteInbox, SqliteInboxReader};
 

@@ -4,6 +4,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::reconciliation::{found_before, take_fuller_event};
 use super::turns::pass_turn;
 use super::{Admission, Admitted, Cause, Request};
 use crate::clock::Instant;
@@ -88,6 +89,14 @@ pub(super) fn admit_request(
     now: Instant,
 ) -> rusqlite::Result<Admitted> {
     if request.refused.is_none()
+        && asking.cause == Cause::Delivery
+        && let Some(run) = found_before(transaction, request, now)?
+    {
+        take_fuller_event(transaction, run, &request.event, &event_json(&request.event)?)?;
+        link(transaction, run, asking.delivery, &request.event)?;
+        return Ok(Admitted { run, joined: true });
+    }
+    if request.refused.is_none()
         && let Some(run) = twin(transaction, request, asking.joins_after)?
     {
         enrich(transaction, run, &request.event)?;
@@ -125,13 +134,16 @@ fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusql
     if queued.is_some() || action(event) == "changed" {
         return Ok(queued.map(RunId::new));
     }
-    let other_telling = "SELECT id, sha FROM run
+    let other_telling = "SELECT id, sha, cause = 'reconcile' FROM run
         WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND action = ?4 AND id > ?5 AND state <> 'refused' ORDER BY id DESC LIMIT 1";
-    let newest: Option<(i64, Option<String>)> = transaction
+    let newest: Option<(i64, Option<String>, bool)> = transaction
         .prepare_cached(other_telling)?
-        .query_row(params![repository, job, reference, action(event), after.number()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![repository, job, reference, action(event), after.number()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
-    let Some((newest, known_sha)) = newest else { return Ok(None) };
+    // What was found on the forge has tellings by a rule of its own, which was asked before.
+    let Some((newest, known_sha, false)) = newest else { return Ok(None) };
     // A commit that a runner resolved from the ref may be older news than the one a push names; only a telling
     // that this run does not have yet is the other half of its action.
     let told = "SELECT EXISTS (SELECT 1 FROM run_delivery WHERE run = ?1 AND provider_event = ?2)";

@@ -3,6 +3,8 @@
 //! Only root's programs open it: passes and runners write, the operator's program reads.
 
 mod admission; // a delivery's proposals become runs
+mod schedules; // up to when each schedule was looked at
+mod reconciliation; // what the forge had on each ref, and the runs for which no delivery came
 mod replay; // deliveries that were taken over before become runs once more
 mod notice; // mails that are to be sent
 mod rows; // columns to types
@@ -25,7 +27,9 @@ use crate::repository_name::RepositoryName;
 
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
 pub use pruning::{DeliveryPlace, Keeping, Overdue, Place, Pruning};
+pub use reconciliation::{Answer as RefAnswer, KnownRefs, Reconciled, RefChange};
 pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use schedules::{ScheduleLook, ScheduleState};
 pub use sqlite::SqliteLedger;
 
 /// The ledger's file within the state folder.
@@ -40,6 +44,9 @@ pub enum LedgerError {
     /// The file is to be brought up to this version's form before it can be looked into.
     #[error("{0} is of an older Hookspool; run `hookspool-worker pass`, which brings it up to date")]
     Older(PathBuf),
+    /// A newer program has brought the file to a form of its own while this one had it open.
+    #[error("the ledger has been brought up to date by a newer Hookspool; this program is too old to write to it")]
+    Newer,
     /// A run is not in the state that a transition starts from: somebody else moved it.
     #[error("run {run} is not {expected}")]
     Unexpected {
@@ -142,6 +149,66 @@ pub trait Ledger {
         by: &str,
         now: Instant,
     ) -> Result<Vec<Vec<Admitted>>, LedgerError>;
+
+    /// What is known of every job's schedule.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn schedules(&self) -> Result<Vec<ScheduleState>, LedgerError>;
+
+    /// Writes looks at the clock down, with the runs that are due, and forgets the schedules that are no more: all at once.
+    /// The runs that were made; of a look none when another came first.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then nothing was written down.
+    fn look_at_schedules(
+        &mut self,
+        looks: &[ScheduleLook],
+        gone: &[ScheduleState],
+        now: Instant,
+    ) -> Result<Vec<RunId>, LedgerError>;
+
+    /// The last run that a job's schedule led to.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn last_scheduled(&self, repository: &RepositoryName, job: &JobName) -> Result<Option<Run>, LedgerError>;
+
+    /// When each repository's forge was asked for its refs.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn reconciled(&self) -> Result<Vec<Reconciled>, LedgerError>;
+
+    /// What the forge had on each branch and tag of a repository when it last answered.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn known_refs(&self, repository: &RepositoryName) -> Result<KnownRefs, LedgerError>;
+
+    /// The newest run; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn newest_run(&self) -> Result<RunId, LedgerError>;
+
+    /// Takes an answer of the forge over: what is known of its refs, and the runs of which no delivery told, at once. Those runs.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then nothing was taken over.
+    fn reconcile(&mut self, answer: &RefAnswer, now: Instant) -> Result<Vec<RunId>, LedgerError>;
+
+    /// Writes down that the forge was asked at `asked_at` and did not answer. Nothing that is known of it is forgotten.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn not_reconciled(&mut self, repository: &RepositoryName, asked_at: Instant) -> Result<(), LedgerError>;
+
+    /// Forgets what is known of a repository's refs, because nobody wants to know any more.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn forget_refs(&mut self, repository: &RepositoryName) -> Result<(), LedgerError>;
 
     /// Queued runs that may start now, one a lane, at most `limit`: those of larger priority first, then the oldest.
     ///

@@ -25,7 +25,7 @@ fn bad(column: usize, why: impl Display) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(BadValue(why.to_string())))
 }
 
-fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     row.get::<_, String>(column)?.parse().map_err(|error: T::Err| bad(column, error))
 }
 

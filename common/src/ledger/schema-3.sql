@@ -72,10 +72,14 @@ CREATE TABLE schedule_state (
     PRIMARY KEY (repository, job)
 ) STRICT, WITHOUT ROWID;
 
--- What the forge had on each ref of a repository when it was last asked.
+-- When the forge was last asked for the refs of a repository; when that was for which it answered last, and the newest run
+-- that there was then. What it answered stands in known_ref.
 CREATE TABLE reconciled (
     repository TEXT PRIMARY KEY,
-    asked_at INTEGER NOT NULL
+    asked_at INTEGER NOT NULL,
+    answered_at INTEGER,
+    newest_run INTEGER,
+    CHECK ((answered_at IS NULL) = (newest_run IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE known_ref (
     repository TEXT NOT NULL REFERENCES reconciled (repository) ON DELETE CASCADE,

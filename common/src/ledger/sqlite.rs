@@ -8,8 +8,8 @@ use super::replay::Replay;
 use super::rows::{self, DELIVERY_COLUMNS, NOTICE_COLUMNS, RUN_COLUMNS};
 use super::transitions::failing;
 use super::{
-    Admission, Admitted, KnownDelivery, Ledger, LedgerError, NewNotice, Notice, NoticeId, NoticeState, Outcome, Run, StepRecord,
-    admission, transitions,
+    Admission, Admitted, KnownDelivery, KnownRefs, Ledger, LedgerError, NewNotice, Notice, NoticeId, NoticeState, Outcome,
+    Reconciled, RefAnswer, Run, ScheduleLook, ScheduleState, StepRecord, admission, reconciliation, schedules, transitions,
 };
 use crate::clock::Instant;
 use crate::git_name::{RefName, Sha};
@@ -61,6 +61,11 @@ impl SqliteLedger {
 
     pub(super) fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failing)?;
+        // A runner may be at work while Hookspool is upgraded. Then it knows neither what to write nor what it would break.
+        let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failing)?;
+        if version as usize > MIGRATIONS.len() {
+            return Err(LedgerError::Newer);
+        }
         let value = write(&transaction)?;
         transaction.commit().map_err(failing)?;
         Ok(value)
@@ -129,6 +134,59 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn schedules(&self) -> Result<Vec<ScheduleState>, LedgerError> {
+        self.all(&format!("SELECT {} FROM schedule_state ORDER BY repository, job", schedules::COLUMNS), [], schedules::state)
+    }
+
+    fn look_at_schedules(
+        &mut self,
+        looks: &[ScheduleLook],
+        gone: &[ScheduleState],
+        now: Instant,
+    ) -> Result<Vec<RunId>, LedgerError> {
+        self.write(|transaction| {
+            gone.iter().try_for_each(|state| schedules::forget(transaction, state)).map_err(failing)?;
+            let runs = looks.iter().map(|look| schedules::look(transaction, look, now).map_err(failing));
+            Ok(runs.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    fn last_scheduled(&self, repository: &RepositoryName, job: &JobName) -> Result<Option<Run>, LedgerError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM run WHERE repository = ?1 AND job = ?2 AND ref IS NULL AND cause = 'schedule'
+             ORDER BY id DESC LIMIT 1"
+        );
+        self.first(&sql, params![repository.as_str(), job.as_str()], rows::run)
+    }
+
+    fn reconciled(&self) -> Result<Vec<Reconciled>, LedgerError> {
+        let sql = format!("SELECT {} FROM reconciled ORDER BY repository", reconciliation::COLUMNS);
+        self.all(&sql, [], reconciliation::reconciled)
+    }
+
+    fn known_refs(&self, repository: &RepositoryName) -> Result<KnownRefs, LedgerError> {
+        let sql = "SELECT ref, sha FROM known_ref WHERE repository = ?1";
+        Ok(self.all(sql, [repository.as_str()], reconciliation::known_ref)?.into_iter().collect())
+    }
+
+    fn newest_run(&self) -> Result<RunId, LedgerError> {
+        let newest = self.first("SELECT max(id) FROM run", [], |row| row.get::<_, Option<i64>>(0))?;
+        Ok(RunId::new(newest.flatten().unwrap_or(0)))
+    }
+
+    fn reconcile(&mut self, answer: &RefAnswer, now: Instant) -> Result<Vec<RunId>, LedgerError> {
+        self.write(|transaction| reconciliation::answered(transaction, answer, now).map_err(failing))
+    }
+
+    fn not_reconciled(&mut self, repository: &RepositoryName, asked_at: Instant) -> Result<(), LedgerError> {
+        self.write(|transaction| reconciliation::not_answered(transaction, repository, asked_at).map_err(failing))
+    }
+
+    fn forget_refs(&mut self, repository: &RepositoryName) -> Result<(), LedgerError> {
+        let sql = "DELETE FROM reconciled WHERE repository = ?1";
+        self.connection.execute(sql, [repository.as_str()]).map(drop).map_err(failing)
+    }
+
     fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
         let sql =
             "SELECT id FROM run WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1) ORDER BY priority DESC, id LIMIT ?2";
@@ -150,10 +208,10 @@ impl Ledger for SqliteLedger {
 
     fn resolve(&mut self, run: RunId, sha: &Sha) -> Result<(), LedgerError> {
         let sql = "UPDATE run SET sha = ?2 WHERE id = ?1 AND state = 'running' AND sha IS NULL";
-        match self.connection.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
+        self.write(|transaction| match transaction.execute(sql, params![run.number(), sha.as_str()]).map_err(failing)? {
             1 => Ok(()),
             _ => Err(LedgerError::Unexpected { run, expected: "running without a commit" }),
-        }
+        })
     }
 
     fn finish(

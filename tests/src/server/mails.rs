@@ -73,7 +73,11 @@ fn decoded(body: &str) -> String {
 }
 
 /// The mails of a maildir, in the order of the runs that they tell of.
-pub(super) fn read(maildir: &Path) -> Vec<Mail> {
+///
+/// # Panics
+/// When one cannot be read.
+#[must_use]
+pub fn read(maildir: &Path) -> Vec<Mail> {
     let read = |path: &Path| Mail::parse(&fs::read_to_string(path).expect("a mail can be read"));
     let mut mails: Vec<Mail> = entries(&maildir.join("new")).iter().map(|path| read(path)).collect();
     mails.sort_by_key(|mail| mail.header("X-Hookspool-Run").parse::<i64>().unwrap_or_default());

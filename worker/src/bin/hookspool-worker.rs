@@ -11,7 +11,8 @@ use hookspool_common::names::RunId;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
-use hookspool_worker::{git, import, logging, pass, runner};
+use hookspool_worker::launcher::{self, Program};
+use hookspool_worker::{git, import, logging, pass, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -37,6 +38,9 @@ enum Command {
     /// Reads the inbox for a pass, without privileges.
     #[command(hide = true)]
     Import,
+    /// Asks the forges for what no delivery told of, for a pass.
+    #[command(hide = true)]
+    Reconcile,
     /// Runs one run, for a pass.
     #[command(hide = true)]
     Runner {
@@ -54,6 +58,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before anybody can replace it.
+    let program = Program::own();
     let options = Options::parse();
     logging::begin();
     // What the worker makes is nobody else's, but for a group that an operator gave to a folder, such as that of the logs.
@@ -72,12 +78,20 @@ fn main() -> ExitCode {
     };
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let done = match options.command {
-        Command::Pass => pass::pass(&config, credentials, &SystemClock),
+        Command::Pass => {
+            let launcher = launcher::of(&config, &program, credentials.as_deref());
+            pass::pass(&config, credentials, &*launcher, &SystemClock)
+        }
         Command::Import => import::importer(&config),
+        // What was found is for a pass to start.
+        Command::Reconcile => match reconcile::reconcile(&config, credentials, &SystemClock) {
+            Ok(true) => runner::wake_a_pass(&config, &program),
+            other => other.map(drop),
+        },
         // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one
         // that started it, which would start it again.
         Command::Runner { run } => match runner::run(&config, run, credentials, &SystemClock) {
-            Ok(true) => Err(runner::become_pass(&config)),
+            Ok(true) => runner::hand_over_to_a_pass(&config, &program),
             other => other.map(drop),
         },
         // Answered above, without any configuration.

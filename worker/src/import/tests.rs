@@ -2,6 +2,7 @@
 
 use super::*;
 use hookspool_common::clock::{Instant, SystemClock};
+use hookspool_common::inbox::INBOX_FILE;
 use hookspool_common::inbox::{Entry, Inbox, InboxError, SqliteInbox};
 use hookspool_common::ledger::SqliteLedger;
 use hookspool_common::names::DeliveryId;

@@ -1,12 +1,12 @@
 //! `hookspool check`: every error of the configuration at once, and what this machine lacks for it.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hookspool_common::config::{Condition, Config, Problem, Recipient, Source};
 use hookspool_common::forges::{Dialect, Proving};
-use hookspool_common::names::SecretName;
-use hookspool_common::secrets::SecretStore;
+use hookspool_common::secrets::{Secret, SecretError};
+use hookspool_common::trusted::{self, Owners, TrustError};
 use nix::unistd::User;
 use serde_json::json;
 
@@ -27,18 +27,34 @@ pub(super) fn check(path: &Path, options: &options::Check) -> anyhow::Result<Exi
             return Ok(Exit::Configuration);
         }
     };
-    let warnings = warnings(&config);
+    let secrets = Secrets::of(&config);
+    let mut warnings: Vec<String> = secrets.warnings.into_iter().chain(warnings(&config)).collect();
+    warnings.sort();
+    warnings.dedup();
+    let errors = secrets.errors;
     if options.json {
-        print_json(&mut out, &json!({ "errors": [], "warnings": warnings }))?;
+        let errors: Vec<_> = errors.iter().map(|error| error_json(error)).collect();
+        print_json(&mut out, &json!({ "errors": errors, "warnings": warnings }))?;
     } else {
+        for error in &errors {
+            eprintln!("{error}");
+        }
         for warning in &warnings {
             eprintln!("warning: {warning}");
         }
+    }
+    if !options.json && errors.is_empty() {
         let jobs: usize = config.repositories.iter().map(|repository| repository.jobs.len()).sum();
         let (sources, repositories) = (config.sources.len(), config.repositories.len());
         writeln!(out, "{}: good (sources: {sources}, repositories: {repositories}, jobs: {jobs})", config.file.display())?;
     }
-    Ok(if options.strict && !warnings.is_empty() { Exit::Configuration } else { Exit::Success })
+    let is_good = errors.is_empty() && (warnings.is_empty() || !options.strict);
+    Ok(if is_good { Exit::Success } else { Exit::Configuration })
+}
+
+/// What is wrong with a secret stands in no line of the configuration.
+fn error_json(message: &str) -> serde_json::Value {
+    json!({ "file": null, "line": null, "column": null, "message": message, "help": null })
 }
 
 fn problem_json(problem: &Problem) -> serde_json::Value {
@@ -51,20 +67,60 @@ fn problem_json(problem: &Problem) -> serde_json::Value {
     })
 }
 
-/// What the configuration refers to and this machine does not have, and what it leaves open. Not an error: the file may be
-/// checked elsewhere, and what is open may be meant.
+/// What there is to say of the secrets that the configuration names, each read as the program reads it that needs it.
+#[derive(Default)]
+struct Secrets {
+    /// Those that their program would not take.
+    errors: Vec<String>,
+    /// Those that are not there, as the file may be checked elsewhere, and those that cannot be looked at from here.
+    warnings: Vec<String>,
+}
+
+impl Secrets {
+    fn of(config: &Config) -> Self {
+        let (receiver, worker) = (super::secrets_of_receiver(config), super::secrets_of_worker(config));
+        let mut found = Self::default();
+        let of_sources = config.sources.iter().flat_map(|source| &source.secrets);
+        of_sources.for_each(|name| found.look(receiver.read(name)));
+        let of_mail = config.mail.iter().filter_map(|mail| mail.password.as_ref());
+        let of_keys = config.repositories.iter().filter_map(|repository| repository.deploy_key.as_ref());
+        of_mail.chain(of_keys).for_each(|name| found.look(worker.read(name)));
+        let of_tokens = config.repositories.iter().filter_map(|repository| repository.https_token.as_ref());
+        let jobs = config.repositories.iter().flat_map(|repository| &repository.jobs);
+        let of_jobs = jobs.flat_map(|job| job.secrets.iter().map(|secret| &secret.name));
+        of_tokens.chain(of_jobs).for_each(|name| found.look(worker.read_maskable(name)));
+        found.look_at_host_keys(config);
+        found.errors.sort();
+        found.errors.dedup();
+        found
+    }
+
+    fn look(&mut self, read: Result<Secret, SecretError>) {
+        match read {
+            Ok(_) => {}
+            Err(error @ SecretError::Absent { .. }) => self.warnings.push(error.to_string()),
+            Err(SecretError::Unreadable { name, path, error }) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let path = path.display();
+                self.warnings.push(format!("secret `{name}` is not checked: {path}: {error}; check it as root"));
+            }
+            Err(error) => self.errors.push(error.to_string()),
+        }
+    }
+
+    fn look_at_host_keys(&mut self, config: &Config) {
+        if let Err(TrustError::Untrusted(untrusted)) =
+            trusted::open(&config.directory().join("known_hosts"), Owners::of_this_process())
+        {
+            self.errors.push(format!("the pinned host keys: {untrusted}"));
+        }
+    }
+}
+
+/// What this machine lacks for the configuration, and what that leaves open. Not an error: the file may be checked
+/// elsewhere, and what is open may be meant.
 fn warnings(config: &Config) -> Vec<String> {
-    let credentials = || std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let receiver = SecretStore::of_receiver(config.directory(), credentials());
-    let worker = SecretStore::of_worker(config.directory(), credentials());
     let jobs = || config.repositories.iter().flat_map(|repository| &repository.jobs);
-    let of_sources = config.sources.iter().flat_map(|source| &source.secrets);
-    let of_mail = config.mail.iter().filter_map(|mail| mail.password.as_ref());
-    let of_keys = config.repositories.iter().flat_map(|repository| repository.deploy_key.iter().chain(&repository.https_token));
-    let of_jobs = jobs().flat_map(|job| job.secrets.iter().map(|secret| &secret.name));
-    let absent = |store: &SecretStore, name: &SecretName| store.read(name).err().map(|error| error.to_string());
-    let mut warnings: Vec<String> = of_sources.filter_map(|name| absent(&receiver, name)).collect();
-    warnings.extend(of_mail.chain(of_keys).chain(of_jobs).filter_map(|name| absent(&worker, name)));
+    let mut warnings = Vec::new();
     warnings.extend(open_to_repetition(&config.sources));
     let of_steps = jobs().flat_map(|job| job.steps.iter().filter_map(|step| step.user.as_ref()).chain(job.user.as_ref()));
     let users = of_steps.chain([&config.worker.user, &config.receiver.user]);
@@ -99,8 +155,6 @@ fn warnings(config: &Config) -> Vec<String> {
         let folder = config.directory().join("repositories");
         warnings.push(format!("there is no repository in {}, so every delivery is ignored", folder.display()));
     }
-    warnings.sort();
-    warnings.dedup();
     warnings
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use hookspool_common::clock::Instant;
 use hookspool_common::config::Config;
 use hookspool_common::headers::Headers;
-use hookspool_common::inbox::{Extent, INBOX_FILE, Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
+use hookspool_common::inbox::{self, Extent, Kept, MAX_BODY_BYTES, Query, RawLine, SqliteRawReader};
 use hookspool_common::record::{InboxIdentity, Record};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
@@ -165,13 +165,11 @@ pub(super) fn reader(spool: &Path, query: &str) -> anyhow::Result<()> {
 fn read_into(out: &mut impl Write, spool: &Path, query: &str) -> anyhow::Result<()> {
     ensure!(!geteuid().is_root(), "root must not read it: SQLite would run what the receiver planted in its file");
     let query: Query = serde_json::from_str(query).context("that is no query")?;
-    let inbox = spool.join(INBOX_FILE);
-    let exists = inbox
-        .try_exists()
-        .map_err(|error| anyhow!("cannot look for {}: {error}; it is the receiver's and root's", inbox.display()))?;
-    if !exists {
+    let found = inbox::find_inbox(spool);
+    let Some(inbox) = found.map_err(|error| anyhow!("cannot look for the inbox: {error}; it is the receiver's and root's"))?
+    else {
         return Ok(());
-    }
+    };
     let reader = SqliteRawReader::open(&inbox).with_context(|| inbox.display().to_string())?;
     say(out, &Said::Inbox(Opened { identity: reader.identity().clone(), extent: reader.extent()? }))?;
     reader.read(&query, |line, body| {

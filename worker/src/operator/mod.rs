@@ -17,15 +17,21 @@ mod passing; // who makes the pass after a replay
 mod replay;
 mod rehearsal; // a replay that runs nothing
 mod runs;
+mod schedule;
 mod show;
 mod log;
 mod trace;
 mod demo;
+mod selftest;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hookspool_common::clock::SystemClock;
 use hookspool_common::config::{Config, Problems};
+use hookspool_common::secrets::SecretStore;
+use nix::unistd::User;
 
 use options::{Command, Options};
 
@@ -79,11 +85,31 @@ fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Deliveries(deliveries) => deliveries::deliveries(&config()?, &deliveries),
         Command::Replay(replay) => replay::replay(&config()?, &replay),
         Command::Runs(runs) => runs::runs(&config()?, &runs),
+        Command::Schedule(schedule) => schedule::schedule(&config()?, &schedule, &SystemClock),
         Command::Show(show) => show::show(&config()?, &show),
         Command::Log(log) => log::log(&config()?, &log),
         Command::Trace(trace) => trace::trace(&config()?, &trace),
+        Command::Selftest { test: options::Selftest::Privsep(privsep) } => selftest::privsep(&config()?, &privsep),
+        Command::SelftestChild => selftest::child().map(|()| Exit::Success),
         Command::ReadInbox { spool, query } => inbox::reader(&spool, &query).map(|()| Exit::Success),
     }
+}
+
+/// The receiver's secrets, as the receiver takes them: its own user may have written them.
+fn secrets_of_receiver(config: &Config) -> SecretStore {
+    let store = SecretStore::of_receiver(config.directory(), credentials());
+    match User::from_name(&config.receiver.user) {
+        Ok(Some(user)) => store.trusting(user.uid),
+        _ => store,
+    }
+}
+
+fn secrets_of_worker(config: &Config) -> SecretStore {
+    SecretStore::of_worker(config.directory(), credentials())
+}
+
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -10,6 +10,7 @@ use hookspool_common::names::{RunId, SourceName};
 use hookspool_common::record::Answer;
 
 use super::inbox::READER;
+use super::selftest::CHILD;
 
 const EXIT_STATUS: &str = "Exit status:
   0  it is so, or it is done
@@ -45,12 +46,22 @@ pub(super) enum Command {
     Replay(Replay),
     /// Lists runs, the newest first
     Runs(Runs),
+    /// Lists the jobs that run by a schedule, with their next times
+    Schedule(Schedule),
     /// Shows one run: its steps, deliveries and mails
     Show(Show),
     /// Prints the log of a run
     Log(Log),
     /// Follows one delivery from its arrival to the mail's Message-ID
     Trace(Trace),
+    /// Shows on this machine that what keeps its parts apart holds
+    Selftest {
+        #[command(subcommand)]
+        test: Selftest,
+    },
+    /// Acts as another user for the self-test.
+    #[command(name = CHILD, hide = true)]
+    SelftestChild,
     /// Reads the inbox for this program, without privileges.
     #[command(name = READER, hide = true)]
     ReadInbox {
@@ -66,6 +77,34 @@ pub(super) struct Demo {
     /// Where to make the demo's folder, instead of the system's place for temporary files
     #[arg(long, value_name = "FOLDER")]
     pub(super) within: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Selftest {
+    /// Attacks a scratch installation as the receiver's user, and looks at the rights in the real one
+    Privsep(Privsep),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs root. Everything happens in a temporary folder, with the machine's real users, and is removed; the real
+installation is only looked at.
+
+Exit status:
+  0  everything holds
+  1  something does not, or the test could not be made
+  4  the configuration has errors"
+)]
+pub(super) struct Privsep {
+    /// Where to make the scratch installation, instead of the system's place for temporary files
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) within: Option<PathBuf>,
+    /// Tries only the attacks in whose description this text is
+    #[arg(long, value_name = "TEXT")]
+    pub(super) only: Option<String>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +261,16 @@ pub(super) struct Runs {
     /// Only runs in this state
     #[arg(long, value_name = "STATE")]
     pub(super) state: Option<String>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schedule {
+    /// How many times of each job
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 3)]
+    pub(super) count: usize,
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -1,6 +1,5 @@
-//! Who makes the pass that starts a replay's runs. A run lives where its pass was started: in a login session it ends with
-//! the session where logind kills what is left there (logind.conf(5), `KillUserProcesses=`). So systemd is asked to
-//! start the worker's own unit, where there is one; else the pass is a child of this program.
+//! Who makes the pass that starts a replay's runs. The worker's own unit has credentials and a journal, and its runners
+//! wake it again. So systemd is asked to start that, where there is one; else the pass is a child of this program.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,12 +12,10 @@ use nix::unistd::geteuid;
 use super::beside;
 use crate::environment;
 use crate::folders::Folders;
+use crate::launcher::is_booted_with_systemd;
 
 /// What starts a pass where systemd runs the worker.
 const UNIT: &str = "hookspool-worker.service";
-
-/// Is there exactly where the system was booted with systemd (sd_booted(3)).
-const BOOTED: &str = "/run/systemd/system";
 
 /// Who makes a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +29,7 @@ pub(super) enum Passing {
 impl Passing {
     /// Who makes the passes of this configuration on this machine.
     pub(super) fn of(config: &Config) -> Self {
-        let is_booted = Path::new(BOOTED).is_dir();
+        let is_booted = is_booted_with_systemd();
         Self::choose(is_booted, geteuid().is_root(), &config.file, || systemctl(&["cat"]).is_ok())
     }
 

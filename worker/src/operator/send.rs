@@ -9,7 +9,7 @@ mod bitbucket;
 mod bitbucket_server;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use hookspool_common::clock::{Clock, SystemClock};
@@ -18,7 +18,6 @@ use hookspool_common::forges::{Dialect, Provider, Sent};
 use hookspool_common::git_name::{RefName, Sha};
 use hookspool_common::names::SourceName;
 use hookspool_common::repository_name::RepositoryName;
-use hookspool_common::secrets::SecretStore;
 
 use super::explain::read_body;
 use super::post::{Destination, post};
@@ -42,7 +41,7 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
         None => local(config, source, path_of(source, options.path.as_deref())?)?,
     };
     let secret_name = source.secrets.first().with_context(|| format!("source `{source_name}` has no secret"))?;
-    let secret = SecretStore::of_receiver(config.directory(), credentials()).read(secret_name)?;
+    let secret = super::secrets_of_receiver(config).read(secret_name)?;
     let id = options.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let sent = Sent { event: &event, id: &id, body: &body, at: SystemClock.now() };
     let headers = source.dialect.headers_of_a_delivery(&sent, &secret);
@@ -55,10 +54,6 @@ pub(super) fn send(config: &Config, options: &options::Send) -> anyhow::Result<E
 fn source_of<'c>(config: &'c Config, repository: &'c Repository) -> Option<&'c SourceName> {
     let tells = |name: &&SourceName| config.source(name).is_some_and(|source| tells_of_pushes(&source.dialect));
     repository.sources.iter().find(tells).or(repository.sources.first())
-}
-
-fn credentials() -> Option<PathBuf> {
-    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Repository> {
@@ -126,7 +121,7 @@ fn present_push(
 }
 
 fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> anyhow::Result<String> {
-    let remote = git::Remote::of(repository, config.directory(), &SecretStore::of_worker(config.directory(), credentials()))?;
+    let remote = git::Remote::of(repository, config.directory(), &super::secrets_of_worker(config))?;
     let (succeeded, said) =
         git::ask_remote(Path::new("/"), &remote, &["ls-remote", "--symref", "--", &repository.clone, reference])?;
     ensure!(succeeded, "git cannot reach {}; as whoever runs this: git ls-remote {}", repository.clone, repository.clone);

@@ -10,5 +10,5 @@ pub use account::{Account, AccountError};
 pub use containment::Containment;
 pub use descendants::kill_marked;
 pub use spawn::Launch;
-pub(crate) use spawn::leave_the_terminal;
+pub(crate) use spawn::{end_with_this_process, leave_the_terminal};
 pub use supervise::{Cancel, Ended, Supervisor, hold_signals, release_signals};

@@ -95,6 +95,15 @@ pub(crate) fn leave_the_terminal(command: &mut Command) {
     }
 }
 
+/// Ends what `command` starts with this process, however that ends.
+pub(crate) fn end_with_this_process(command: &mut Command) {
+    #[expect(unsafe_code, reason = "pre_exec is unsafe by signature")]
+    // SAFETY: as above; prctl(2) is async-signal-safe, and nothing else is done.
+    unsafe {
+        command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
+    }
+}
+
 /// Runs in the child, between fork and exec.
 fn become_child(identity: Option<&Account>, admission: Option<RawFd>) -> io::Result<()> {
     setsid()?;

@@ -13,7 +13,7 @@ const OTHER_SHA: &str = "2f780193b136b72bfea4eeb640786a8c4450c7a2";
 const NOW: Instant = Instant::from_millis(1000);
 
 struct Fixture {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     ledger: SqliteLedger,
     inbox: InboxIdentity,
     seq: i64,
@@ -22,7 +22,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
-    Fixture { _folder: folder, ledger, inbox: InboxIdentity::generate(), seq: 0 }
+    Fixture { folder, ledger, inbox: InboxIdentity::generate(), seq: 0 }
 }
 
 fn event(kind: Kind, provider_event: &str, reference: &str, sha: Option<&str>) -> Event {
@@ -130,6 +130,20 @@ fn a_run_is_claimed_once_and_finished_once() {
     let failed = fixture.ledger.run(run).unwrap().unwrap();
     assert_eq!((failed.state, failed.reason.as_deref()), (RunState::Failed, Some("test exited with status 1")));
     assert_eq!(fixture.state(bystander), RunState::Queued);
+}
+
+#[test]
+fn a_ledger_that_a_newer_program_took_over_meanwhile_is_not_written_to() {
+    let mut fixture = fixture();
+    let run = fixture.admit(request("tests", push("main", SHA), OnNew::Queue)).run;
+    fixture.ledger.claim(run, NOW).unwrap();
+    let newer = Connection::open(fixture.folder.path().join("ledger.db")).unwrap();
+    newer.pragma_update(None, "user_version", 999).unwrap();
+    let finished = fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW);
+    assert!(matches!(finished, Err(LedgerError::Newer)), "{finished:?}");
+    let resolved = fixture.ledger.resolve(run, &SHA.parse().unwrap());
+    assert!(matches!(resolved, Err(LedgerError::Newer)), "{resolved:?}");
+    assert_eq!(fixture.ledger.run(run).unwrap().unwrap().state, RunState::Running);
 }
 
 #[test]

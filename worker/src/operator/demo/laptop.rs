@@ -32,10 +32,11 @@ pub(super) struct Laptop {
     clone: PathBuf,
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+/// git, without anything of whoever runs this; what it prints.
+pub(in crate::operator) fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let (login, address) = PUSHER;
     let mut command = Command::new("git");
-    // Nothing of whoever runs the demo: no signing, no hooks, no templates of theirs.
+    // No signing, no hooks, no templates of theirs.
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     command.env("GIT_AUTHOR_NAME", login).env("GIT_AUTHOR_EMAIL", address);
     command.env("GIT_COMMITTER_NAME", login).env("GIT_COMMITTER_EMAIL", address);

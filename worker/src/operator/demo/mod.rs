@@ -3,7 +3,7 @@
 //! It tells what it observes, and fails as soon as something is not as it should be.
 
 mod installation; // the configuration, the folders, and who may write where
-mod laptop; // somebody's clone, from which they push
+pub(super) mod laptop; // somebody's clone, from which they push
 mod programs; // the receiver and the worker, started as they would be
 
 use std::fs;
