@@ -3,6 +3,7 @@ pub mod booted; // a real machine with systemd, and Hookspool on it
 pub mod curl; // what anybody posts with
 pub mod example; // the sources that are shipped as examples
 pub mod exim; // a real mail server
+pub mod git_https; // a real git server with TLS and a token
 pub mod nginx; // a real web server with TLS
 pub mod programs; // the programs under test, built once
 pub mod receiver; // the real receiver, started and stopped

@@ -48,7 +48,7 @@ fn a_gibibyte_of_output_is_bounded_and_its_end_is_kept() {
     ));
     push(&server);
     assert_eq!(outcome(&server), failed("build exited with status 1"));
-    let log = fs::read(server.path().join("logs/runs/1.log")).unwrap();
+    let log = server.stored_log(1);
     assert!((16 << 20..18 << 20).contains(&log.len()), "{}", log.len());
     let text = String::from_utf8(log).unwrap();
     assert!(text.contains("\nthe beginning\nthis line is répété\n") && text.contains("\nthe end\n"));
@@ -111,7 +111,7 @@ fn output_that_is_not_utf8_becomes_utf8() {
     let server =
         Server::new(&job("build = \"printf 'caf\\\\351 \\\\377\\\\376 caf\\\\303\\\\251 \\\\033[31mred\\\\007\\\\n'; exit 1\""));
     push(&server);
-    let log = fs::read_to_string(server.path().join("logs/runs/1.log")).expect("the log is UTF-8");
+    let log = String::from_utf8(server.stored_log(1)).expect("the log is UTF-8");
     assert!(log.contains("caf\u{fffd} \u{fffd}\u{fffd} café \u{1b}[31mred"), "{log}");
     // Neither a terminal nor a mail program obeys what a script prints.
     for shown in [server.log(1), server.mails()[0].body.clone()] {

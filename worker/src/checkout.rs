@@ -4,9 +4,8 @@
 //! run; what the ref does not reach there is refused. The mirror is the worker's own; the workspace belongs to the job's
 //! user before git writes the first file of the repository into it.
 
-use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,13 +16,20 @@ use hookspool_common::ledger::{ProcessResult, Run};
 use hookspool_common::masking::Masks;
 
 use crate::admission::{FROM_A_FORK, refusal_of_forks};
+use crate::cache;
 use crate::folders::{Folders, make_folder};
 use crate::git::{self, Remote};
 use crate::output::RunLog;
 use crate::process::{Account, Cancel, Supervisor};
-use hand_over::hand_over;
+use mirror::{ask, fetch, lock_mirror};
+use tree::{Part, fill};
 
 pub mod hand_over; // a tree changes its owner
+mod lfs; // large files, fetched into the mirror and from there
+pub(crate) mod mirror; // the worker's own copy of a repository
+mod submodule_address; // where a submodule may come from, and with what
+mod submodules; // the modules of a commit
+mod tree; // the workspace's files
 
 /// How long git may take to fetch, and to check out.
 const GIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -32,7 +38,7 @@ const GIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug)]
 pub enum Checkout {
     /// The workspace holds this commit. A fork's has no business with secrets.
-    Ready { sha: Sha, from_fork: bool },
+    Ready { sha: Sha, reference: RefName, from_fork: bool },
     /// The run must not go on, for this reason.
     Refused(String),
     /// git, or the machine, failed.
@@ -59,7 +65,22 @@ impl Tools<'_> {
         account: Option<&Account>,
         arguments: &[&str],
     ) -> Result<(), Checkout> {
-        let launch = git::launch(folder, remote, account, arguments);
+        self.git_with(folder, remote, account, arguments, None)
+    }
+
+    /// The same, with one more variable.
+    fn git_with(
+        &mut self,
+        folder: &Path,
+        remote: Option<&Remote>,
+        account: Option<&Account>,
+        arguments: &[&str],
+        variable: Option<(&str, &str)>,
+    ) -> Result<(), Checkout> {
+        let mut launch = git::launch(folder, remote, account, arguments);
+        if let Some((name, value)) = variable {
+            launch = launch.env(name, value);
+        }
         let mut output = self.log.step(self.masks);
         let ended = self.supervisor.run(&launch, GIT_TIMEOUT, Cancel::Ends, &mut |chunk| output.push(chunk));
         output.finish();
@@ -99,6 +120,7 @@ pub fn check_out(
     let _mirror_is_ours = lock_mirror(&mirror)?;
     let found = (|| {
         fetch(tools, &mirror, remote)?;
+        forget_caches(folders, repository, run, &mirror)?;
         let target = find_target(tools, &mirror, remote, run)?;
         let as_a_forks = why_as_a_forks(&mirror, run, &target)?;
         if let Some(why) = as_a_forks.as_ref().filter(|_| !job.forks) {
@@ -112,68 +134,47 @@ pub fn check_out(
     };
     let work = folders.work(run.id);
     make_work_folders(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    let filled = fill_workspace(tools, &mirror, remote, &work.join("src"), &target, account, &work);
-    Ok(match filled {
-        Ok(()) => Checkout::Ready { sha: target.sha, from_fork },
+    let parts = parts(tools, folders, repository, job, &target, remote, from_fork);
+    Ok(match parts.and_then(|parts| fill(tools, &parts, account, &work, job.workspace.lfs)) {
+        Ok(()) => Checkout::Ready { sha: target.sha, reference: target.reference, from_fork },
         Err(ended) => ended,
     })
+}
+
+/// What was cached for a branch or tag that is gone goes too.
+fn forget_caches(folders: &Folders, repository: &Repository, run: &Run, mirror: &Path) -> Result<(), Checkout> {
+    if !cache::exist(folders, &repository.name) {
+        return Ok(());
+    }
+    let (_, refs) = ask(mirror, &["for-each-ref", "--format=%(refname)"])?;
+    let refs: Vec<&str> = refs.lines().collect();
+    cache::forget_gone(folders, &repository.name, run.id, &refs).map_err(|error| tree::failed(&folders.caches(), &error))
+}
+
+/// What the workspace is made of: the commit, and its submodules where the job wants them; with their large files.
+fn parts(
+    tools: &mut Tools<'_>,
+    folders: &Folders,
+    repository: &Repository,
+    job: &Job,
+    target: &Target,
+    remote: &Remote,
+    from_fork: bool,
+) -> Result<Vec<Part>, Checkout> {
+    let mut parts = vec![Part::of_clone(folders.mirror(&repository.name), remote, target)];
+    if job.workspace.submodules {
+        submodules::add(tools, &folders.modules(&repository.name), &mut parts, remote, from_fork)?;
+    }
+    if job.workspace.lfs {
+        lfs::fetch(tools, &parts)?;
+    }
+    Ok(parts)
 }
 
 /// The commit, and the ref of the mirror that reaches it.
 struct Target {
     sha: Sha,
     reference: RefName,
-}
-
-/// One fetch into a mirror at a time. Lock files that git left there when it was killed are nobody's then.
-fn lock_mirror(mirror: &Path) -> anyhow::Result<File> {
-    let lock = mirror.with_extension("lock");
-    let take = || -> io::Result<File> {
-        make_folder(lock.parent().unwrap_or(Path::new("/")), 0o700)?;
-        let file = File::options().append(true).create(true).open(&lock)?;
-        file.lock()?;
-        remove_stale_locks(mirror)?;
-        Ok(file)
-    };
-    take().with_context(|| format!("cannot lock the mirror {}", mirror.display()))
-}
-
-/// No ref's name ends in `.lock` (git-check-ref-format(1)).
-fn remove_stale_locks(folder: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            if entry.file_name() != "objects" {
-                remove_stale_locks(&entry.path())?;
-            }
-        } else if entry.path().extension().is_some_and(|extension| extension == "lock") {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// The mirror becomes what the forge has now: all branches and tags, and none that are gone.
-fn fetch(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote) -> Result<(), Checkout> {
-    let failed = |error: io::Error| Checkout::Failed(ProcessResult::NotStarted(format!("{}: {error}", mirror.display())));
-    make_folder(mirror, 0o700).map_err(failed)?;
-    if !mirror.join("HEAD").exists() {
-        tools.git(mirror, None, None, &["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."])?;
-    }
-    let refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-    let options =
-        ["fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-recurse-submodules", "--"];
-    let arguments: Vec<&str> = options.into_iter().chain([remote.address.as_str()]).chain(refs).collect();
-    tools.git(mirror, Some(remote), None, &arguments)
-}
-
-/// Asks the mirror; a mirror that cannot be asked is a failure, not a "no".
-fn ask(mirror: &Path, arguments: &[&str]) -> Result<(bool, String), Checkout> {
-    git::ask(mirror, arguments).map_err(|error| Checkout::Failed(ProcessResult::NotStarted(format!("git: {error}"))))
 }
 
 fn find_target(tools: &mut Tools<'_>, mirror: &Path, remote: &Remote, run: &Run) -> Result<Target, Checkout> {
@@ -279,32 +280,4 @@ fn make_work_folders(work: &Path) -> io::Result<()> {
         make_folder(&work.join(folder), 0o700)?;
     }
     Ok(())
-}
-
-/// The whole history of the ref and its tags, copied from the mirror, and the files of the commit.
-fn fill_workspace(
-    tools: &mut Tools<'_>,
-    mirror: &Path,
-    remote: &Remote,
-    source: &Path,
-    target: &Target,
-    account: &Account,
-    work: &Path,
-) -> Result<(), Checkout> {
-    let mirror_path: PathBuf = mirror.to_owned();
-    let mirror = mirror_path.to_string_lossy();
-    let local = match (target.reference.branch(), target.reference.tag()) {
-        (Some(branch), _) => format!("refs/remotes/origin/{branch}"),
-        (_, Some(_)) => target.reference.to_string(),
-        _ => format!("refs/remotes/origin/{}", target.reference.short()),
-    };
-    tools.git(source, None, None, &["init", "--quiet", "--template=", "--initial-branch=main", "."])?;
-    tools.git(source, None, None, &["config", "remote.origin.url", &remote.address])?;
-    let refspec = format!("+{}:{local}", target.reference);
-    tools.git(source, None, None, &["fetch", "--quiet", "--no-write-fetch-head", "--", &mirror, &refspec])?;
-    let handed = hand_over(work, nix::unistd::geteuid(), account);
-    handed.map_err(|error| {
-        Checkout::Failed(ProcessResult::NotStarted(format!("cannot give {} to its user: {error}", work.display())))
-    })?;
-    tools.git(source, None, Some(account), &["checkout", "--quiet", "--detach", target.sha.as_str()])
 }

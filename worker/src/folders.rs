@@ -35,6 +35,9 @@ impl Folders {
             (self.state.clone(), 0o711),
             (self.state.join("runs"), 0o700),
             (self.state.join("repos"), 0o700),
+            (self.state.join("modules"), 0o700),
+            (self.state.join("cache"), 0o700),
+            (self.state.join("kept"), 0o700),
             (self.state.join("work"), 0o711),
             (self.logs.join("runs"), 0o750),
         ] {
@@ -115,10 +118,52 @@ impl Folders {
         self.state.join("repos").join(format!("{repository}.git"))
     }
 
+    /// The folder of all mirrors.
+    #[must_use]
+    pub fn repos(&self) -> PathBuf {
+        self.state.join("repos")
+    }
+
+    /// The mirrors of a repository's submodules, which the lock of its own mirror guards.
+    #[must_use]
+    pub fn modules(&self, repository: &RepositoryName) -> PathBuf {
+        self.state.join("modules").join(repository.as_str())
+    }
+
     /// One run's log.
     #[must_use]
     pub fn log(&self, run: RunId) -> PathBuf {
         self.logs.join("runs").join(format!("{run}.log"))
+    }
+
+    /// One run's log when it is over.
+    #[must_use]
+    pub fn packed_log(&self, run: RunId) -> PathBuf {
+        self.logs.join("runs").join(format!("{run}.log.zst"))
+    }
+
+    /// The folder of all logs of runs.
+    #[must_use]
+    pub fn run_logs(&self) -> PathBuf {
+        self.logs.join("runs")
+    }
+
+    /// The workspaces that stay.
+    #[must_use]
+    pub fn kept(&self) -> PathBuf {
+        self.state.join("kept")
+    }
+
+    /// What jobs find again.
+    #[must_use]
+    pub fn caches(&self) -> PathBuf {
+        self.state.join("cache")
+    }
+
+    /// When everything was last looked through for what may go.
+    #[must_use]
+    pub fn tidied(&self) -> PathBuf {
+        self.state.join("tidied")
     }
 
     /// The numbers of the runs that have a folder in `work/` or `runs/`.

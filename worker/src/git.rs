@@ -1,14 +1,19 @@
 //! git, deaf to everything but what it is told here: no configuration of the machine or of a user, no prompt, no hook,
-//! no helper, and no transport but the one that the clone address names.
+//! no helper but ours, and no transport but the one that the clone address names.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use anyhow::Context;
 use hookspool_common::config::Repository;
 use hookspool_common::secrets::SecretStore;
 use hookspool_common::trusted::{self, Owners};
 
 use crate::process::{Account, Launch};
+
+pub use credential::Helper;
+
+mod credential; // how a token reaches git
 
 /// Settings that a repository's own configuration cannot override, as `-c` comes last.
 const SETTINGS: [&str; 12] = [
@@ -35,13 +40,17 @@ pub struct Remote {
     pub deploy_key: Option<PathBuf>,
     /// Where the forge's host keys are pinned, beside those of the machine.
     pub known_hosts: Option<PathBuf>,
+    /// Who gives git the token.
+    pub token: Option<Helper>,
+    /// The authorities that vouch for an https server, in place of the machine's.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Remote {
     /// How this repository is reached, by its file and what lies beside it.
     ///
     /// # Errors
-    /// When its deploy key is absent, or others could have written that or the pinned host keys.
+    /// When its deploy key or token is absent, or others could have written these or the pinned host keys.
     pub fn of(repository: &Repository, config_directory: &Path, secrets: &SecretStore) -> anyhow::Result<Self> {
         let deploy_key = repository.deploy_key.as_ref().map(|name| secrets.path(name)).transpose()?;
         let known_hosts = config_directory.join("known_hosts");
@@ -49,7 +58,17 @@ impl Remote {
             Err(error) if !error.is_absent() => return Err(anyhow::Error::new(error).context("the pinned host keys")),
             _ => {}
         }
-        Ok(Self { address: repository.clone.clone(), deploy_key, known_hosts: Some(known_hosts) })
+        if let Some(ca_file) = &repository.ca_file {
+            trusted::open(ca_file, Owners::of_this_process()).context("the server's authorities (`ca_file`)")?;
+        }
+        let address = repository.clone.clone();
+        // Read once here, so that a token that cannot be had is said as what it is.
+        repository.https_token.as_ref().map(|name| secrets.read(name)).transpose()?;
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let helper = |name| Helper::of(&address, name, config_directory, credentials);
+        let token = repository.https_token.as_ref().and_then(helper);
+        let ca_file = repository.ca_file.clone();
+        Ok(Self { deploy_key, known_hosts: Some(known_hosts), token, ca_file, address })
     }
 
     /// The one transport that this address needs (git(1), `GIT_ALLOW_PROTOCOL`).
@@ -85,6 +104,7 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
+/// What git and its like find in their environment.
 fn environment(remote: Option<&Remote>) -> Vec<(&'static str, String)> {
     let mut environment: Vec<(&'static str, String)> = [
         ("PATH", crate::environment::PATH),
@@ -107,14 +127,18 @@ fn environment(remote: Option<&Remote>) -> Vec<(&'static str, String)> {
     environment
 }
 
-fn settings() -> impl Iterator<Item = &'static str> {
-    SETTINGS.into_iter().flat_map(|setting| ["-c", setting])
+/// What git is told by `-c`.
+fn settings(remote: Option<&Remote>) -> Vec<String> {
+    let helper = remote.and_then(|remote| remote.token.as_ref()).map(|helper| format!("credential.helper={}", helper.command()));
+    let ca_file = remote.and_then(|remote| remote.ca_file.as_ref()).map(|path| format!("http.sslCAInfo={}", path.display()));
+    let settings = SETTINGS.into_iter().map(str::to_owned).chain(helper).chain(ca_file);
+    settings.flat_map(|setting| ["-c".to_owned(), setting]).collect()
 }
 
 /// A git command that is to be supervised, in `folder`, as `account` (or as this process's user).
 #[must_use]
 pub fn launch(folder: &Path, remote: Option<&Remote>, account: Option<&Account>, arguments: &[&str]) -> Launch {
-    let mut launch = Launch::new("git", folder).args(settings()).args(arguments);
+    let mut launch = Launch::new("git", folder).args(settings(remote)).args(arguments);
     for (name, value) in environment(remote) {
         launch = launch.env(name, value);
     }
@@ -148,7 +172,7 @@ fn said(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> std::io::
 /// A git command for whoever waits for it in their own way.
 pub(crate) fn command(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
-    command.args(settings()).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
+    command.args(settings(remote)).args(arguments).current_dir(folder).env_clear().envs(environment(remote)).stdin(Stdio::null());
     command
 }
 

@@ -16,8 +16,11 @@ pub mod cancel; // asking a runner to end its run
 pub mod launcher; // how a runner is started, and how it ended
 pub mod journal; // what a run did so far, on disk
 pub mod output; // a run's log: masked, bounded, the end kept
+pub mod packed_log; // a run's log when it is over
 pub mod git; // git, deaf to whatever a repository says
 pub mod checkout; // exactly the commit, if the forge has it on the ref
+pub mod cache; // folders that the next run of a job and branch finds again
+pub mod kept; // workspaces that stay
 pub mod environment; // what a step learns of its event
 mod forward; // nothing older than what is deployed
 mod limits; // what the steps of a run may use, and what of it holds
@@ -31,4 +34,5 @@ pub mod sequel; // another attempt, a lane that is held, or nothing
 pub mod report; // what is told of a run
 pub mod mail; // mails: to whom, what, and how they leave
 pub mod outbox; // sends what is due
+pub mod retention; // what goes when its time is over
 pub mod operator; // the operator's program

@@ -1,6 +1,6 @@
 //! What the worker says while it works: to standard error, which is the journal under systemd. Never a secret.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -10,6 +10,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
+
+/// When `worker.log` is put aside, in bytes; one old one is kept.
+const MAX_WORKER_LOG_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Begins. `RUST_LOG` says how much; by default what happened to deliveries, runs and mails.
 pub fn begin() {
@@ -34,5 +37,9 @@ pub fn begin() {
 /// When it cannot be opened.
 pub(crate) fn worker_log(logs: &Path) -> anyhow::Result<File> {
     let path = logs.join("worker.log");
+    // Runners that are at work go on writing to the old one.
+    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_WORKER_LOG_BYTES) {
+        fs::rename(&path, path.with_extension("log.1")).with_context(|| format!("cannot put {} aside", path.display()))?;
+    }
     File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
 }

@@ -43,6 +43,16 @@ impl RunLog {
         self.masks = masks.clone();
     }
 
+    /// Opens a log whose run is over, to say something more at its end.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn reopen(path: &Path) -> io::Result<Self> {
+        let file = File::options().append(true).open(path)?;
+        let position = file.metadata()?.len();
+        Ok(Self { file, position, written: 0, limit: DEFAULT_OUTPUT_BYTES as usize, failed: None, masks: Masks::new([]) })
+    }
+
     /// A line of Hookspool's own.
     pub fn note(&mut self, line: &str) {
         let line = self.masks.mask(line);

@@ -21,6 +21,7 @@ use crate::launcher::{Launcher, Order};
 use crate::outbox::send_due;
 use crate::reap::reap;
 use crate::reconcile::ask_forges;
+use crate::retention::tidy;
 use crate::schedules::queue_due;
 
 /// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
@@ -104,6 +105,7 @@ fn look_at_everything(
         let sent = send_due(config, &mut ledger, &secrets, clock)?;
         let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
         if !changed {
+            tidy(config, &mut ledger, folders, clock, &|| lock.mark.exists());
             return imported.map(drop);
         }
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use hookspool_common::clock::Instant;
 use hookspool_common::config::{Config, DEFAULT_PATH, Notify};
 use hookspool_common::ledger::{Finish, Ledger, LedgerError, NewNotice, Outcome, Run, RunState, Sequel, StepRecord};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::alive::Alive;
 use crate::folders::{Folders, remove_tree};
+use crate::kept;
 use crate::mail::{self, Before, Story};
+use crate::output::RunLog;
 use crate::secrets;
 use crate::sequel;
 
@@ -41,11 +43,12 @@ pub fn conclude(
     ending: &Ending,
     now: Instant,
 ) -> Result<(), LedgerError> {
+    let kept = ledger.run(lock.run())?.and_then(|run| keep(config, folders, &run, ending));
     loop {
         let run = ledger.run(lock.run())?.filter(|run| run.state == RunState::Running);
         let run = run.ok_or(LedgerError::Unexpected { run: lock.run(), expected: "running" })?;
         let sequel = sequel::after(config, ledger, &run, &ending.outcome, &ending.steps, now)?;
-        let notices = notices(config, ledger, folders, &run, ending, &sequel, now)?;
+        let notices = notices(config, ledger, &run, ending, &sequel, kept.as_deref(), now)?;
         let finish = Finish { outcome: &ending.outcome, steps: &ending.steps, notices: &notices, sequel: sequel.clone() };
         let next = match ledger.finish(run.id, &finish, now) {
             // Somebody has come into its lane since the sequel was decided.
@@ -72,14 +75,30 @@ pub fn clean_up(folders: &Folders, lock: &Alive) {
     }
 }
 
+/// Takes the workspace aside where the job wants to keep it, and says so in the log.
+fn keep(config: &Config, folders: &Folders, run: &Run, ending: &Ending) -> Option<PathBuf> {
+    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job))?;
+    if !kept::is_wanted(job, &ending.outcome) {
+        return None;
+    }
+    let kept = kept::keep(folders, run.id).unwrap_or_else(|error| {
+        tracing::error!(run = %run.id, %error, "cannot keep the run's workspace");
+        None
+    })?;
+    if let Ok(mut log) = RunLog::reopen(&folders.log(run.id)) {
+        log.note(&format!("the workspace is kept in {}", kept.display()));
+    }
+    Some(kept)
+}
+
 /// Nobody is told of a run that is tried again: its story is told once, with the last attempt.
 fn notices(
     config: &Config,
     ledger: &dyn Ledger,
-    folders: &Folders,
     run: &Run,
     ending: &Ending,
     sequel: &Sequel,
+    kept: Option<&Path>,
     now: Instant,
 ) -> Result<Vec<NewNotice>, LedgerError> {
     let Some(mail) = config.mail.as_ref().filter(|_| !matches!(sequel, Sequel::Retry { .. })) else { return Ok(Vec::new()) };
@@ -100,7 +119,6 @@ fn notices(
     let phases = job.iter().flat_map(|job| &job.steps).map(|step| step.phase.as_str());
     let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
     let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
-    let log_path = folders.log(run.id);
     let run = &secrets::shown_in_mail(config, run);
     let story = Story {
         run,
@@ -111,7 +129,7 @@ fn notices(
         output_end: &ending.output_end,
         before,
         is_held: matches!(sequel, Sequel::Hold(_)),
-        log_path: &log_path,
+        kept,
         config_path: Some(config.file.as_path()).filter(|file| *file != Path::new(DEFAULT_PATH)),
     };
     Ok(mail::notices(mail, &notify, &story, since_last_told))

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hookspool_common::clock::Clock;
 use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
+use hookspool_common::git_name::RefName;
 use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run, StepRecord};
 use hookspool_common::masking::Masks;
 use hookspool_common::secrets::SecretStore;
 
 use crate::admission::why_not_any_more;
+use crate::cache::Cache;
 use crate::cancel;
 use crate::checkout::hand_over::hand_over;
 use crate::checkout::{Checkout, Tools, check_out};
@@ -116,8 +118,8 @@ impl<'a> Work<'a> {
         let account = account(user, job.user.is_some())?;
         self.masks = secrets::masks(self.secrets, repository, job);
         self.log.hide(&self.masks);
-        let from_fork = match self.check_out(ledger, repository, job, &account)? {
-            Ok(from_fork) => from_fork,
+        let (reference, from_fork) = match self.check_out(ledger, repository, job, &account)? {
+            Ok(ready) => ready,
             Err(outcome) => return Ok(outcome),
         };
         let mut setting = Setting { repository, job, secrets: Vec::new() };
@@ -127,7 +129,15 @@ impl<'a> Work<'a> {
             setting.secrets = secrets::read(self.secrets, job)?;
         }
         self.write_event(&account)?;
-        self.job_steps(&setting, account)
+        let cache = Cache::of(self.folders, job, &self.run, &reference, from_fork);
+        if let Some(cache) = &cache {
+            self.note_of_cache(cache.put_in(&account));
+        }
+        let outcome = self.job_steps(&setting, account)?;
+        if let Some(cache) = &cache {
+            self.note_of_cache(cache.give_back(&outcome, &self.steps));
+        }
+        Ok(outcome)
     }
 
     /// Build, test and deploy until one fails, then `always`.
@@ -162,21 +172,26 @@ impl<'a> Work<'a> {
         Ok(outcome)
     }
 
-    /// Whether the commit is a fork's, or the outcome that ends the run here.
+    /// A cache saves time; without it the run is as good.
+    fn note_of_cache(&mut self, said: std::io::Result<String>) {
+        self.log.note(&said.unwrap_or_else(|error| format!("cache: it cannot be used: {error}")));
+    }
+
+    /// What was checked out and whether it is a fork's, or the outcome that ends the run here.
     fn check_out(
         &mut self,
         ledger: &mut dyn Ledger,
         repository: &Repository,
         job: &Job,
         account: &Account,
-    ) -> anyhow::Result<Result<bool, Outcome>> {
+    ) -> anyhow::Result<Result<(RefName, bool), Outcome>> {
         let remote = Remote::of(repository, self.config.directory(), self.secrets)?;
         self.log.note(&format!("checkout: {} from {}", described(&self.run), repository.clone));
         self.begin_step("checkout")?;
         let mut tools = Tools { supervisor: &mut self.supervisor, log: &mut self.log, masks: &self.masks };
         let checkout = check_out(&mut tools, self.folders, repository, job, &self.run, &remote, account)?;
         let (result, ended) = match checkout {
-            Checkout::Ready { sha, from_fork } => {
+            Checkout::Ready { sha, reference, from_fork } => {
                 self.log.note(&format!("checkout: the workspace is at {sha}"));
                 if self.run.sha.is_none() && !self.run.event.kind.is_deletion() {
                     match ledger.resolve(self.run.id, &sha) {
@@ -188,7 +203,7 @@ impl<'a> Work<'a> {
                     }
                 }
                 self.run.sha = Some(sha);
-                (ProcessResult::Exited(0), Ok(from_fork))
+                (ProcessResult::Exited(0), Ok((reference, from_fork)))
             }
             Checkout::Refused(why) => (ProcessResult::NotStarted(why.clone()), Err(Outcome::Refused(why))),
             Checkout::Failed(result) => {

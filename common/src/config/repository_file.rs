@@ -26,6 +26,8 @@ pub struct Repository {
     pub deploy_key: Option<SecretName>,
     /// The secret that is the token to fetch with over https.
     pub https_token: Option<SecretName>,
+    /// The authorities that vouch for an https server, in place of the machine's.
+    pub ca_file: Option<PathBuf>,
     /// How often the forge is asked for what no delivery told of.
     pub reconcile: Option<Duration>,
     /// Its jobs, in the order of the file.
@@ -103,11 +105,12 @@ fn read(file: &Path, sources: Option<&[SourceName]>, report: &mut Report) -> Opt
     };
     let deploy_key = top.parsed("deploy_key", report);
     let https_token = read_https_token(&mut top, clone.as_deref(), report);
+    let ca_file = read_ca_file(&mut top, clone.as_deref(), report);
     let reconcile = read_reconcile(&mut top, report);
     let jobs = read_jobs(&mut top, report);
     top.finish(report);
     let (name, sources, clone, file) = (name?, named?, clone?, file.to_owned());
-    Some(Repository { name, sources, clone, deploy_key, https_token, reconcile, jobs, file })
+    Some(Repository { name, sources, clone, deploy_key, https_token, ca_file, reconcile, jobs, file })
 }
 
 /// A pass comes every minute, so nothing shorter could be kept.
@@ -178,6 +181,16 @@ fn read_https_token(top: &mut Table<'_, '_>, clone: Option<&str>, report: &mut R
         return None;
     }
     Some(token)
+}
+
+fn read_ca_file(top: &mut Table<'_, '_>, clone: Option<&str>, report: &mut Report) -> Option<PathBuf> {
+    let text = top.text("ca_file", report)?;
+    if clone.is_some_and(|clone| !clone.starts_with("https://")) {
+        let help = "write an https address as `clone`, or leave `ca_file` out".to_owned();
+        top.wrong(text.span, "`ca_file` is for a `clone` address that begins with https://", Some(help), report);
+        return None;
+    }
+    top.absolute_path(&text, report)
 }
 
 fn read_jobs(top: &mut Table<'_, '_>, report: &mut Report) -> Vec<Job> {

@@ -19,6 +19,7 @@ mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
 mod turns; // which run of a lane is next
 mod waiting; // what a queued run waits for
+mod pruning; // what goes when its time is over
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use finish::{Finish, Sequel};
 pub use holds::Hold;
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
 pub use process_result::{ExceededLimit, ProcessEnd, ProcessResult};
+pub use pruning::{DeliveryPlace, Keeping, Overdue, Place, Pruning};
 pub use query::RunQuery;
 pub use reconciliation::{Answer as RefAnswer, KnownRefs, Reconciled, RefChange};
 pub use run::{Cause, Outcome, Run, RunState, StepRecord};
@@ -319,6 +321,12 @@ pub trait Ledger {
     /// # Errors
     /// [`LedgerError`]
     fn run(&self, run: RunId) -> Result<Option<Run>, LedgerError>;
+
+    /// Whether there was a run with this number, and its time was over.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError>;
 
     /// The newest of the runs that are looked for, newest first.
     ///

@@ -23,8 +23,12 @@ use crate::sqlite;
 const PAGE_BYTES: u32 = 4096;
 
 /// Forward only; each in one transaction with those before it.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), "ALTER TABLE run ADD COLUMN replayed_by TEXT", include_str!("schema-3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema.sql"),
+    "ALTER TABLE run ADD COLUMN replayed_by TEXT",
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 
 /// Root's database in one SQLite file.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl SqliteLedger {
         Ok(Self { connection })
     }
 
-    fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    pub(super) fn write<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failing)?;
         // A runner may be at work while Hookspool is upgraded. Then it knows neither what to write nor what it would break.
         let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failing)?;
@@ -68,12 +72,17 @@ impl SqliteLedger {
         Ok(value)
     }
 
-    fn all<T>(&self, sql: &str, params: impl Params, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, LedgerError> {
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, LedgerError> {
         let query = || self.connection.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<Vec<T>>>();
         query().map_err(failing)
     }
 
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -261,6 +270,12 @@ impl Ledger for SqliteLedger {
 
     fn run(&self, run: RunId) -> Result<Option<Run>, LedgerError> {
         self.first(&format!("SELECT {RUN_COLUMNS} FROM run WHERE id = ?1"), [run.number()], rows::run)
+    }
+
+    fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM sqlite_sequence WHERE name = 'run' AND ?1 BETWEEN 1 AND seq
+                   AND NOT EXISTS (SELECT 1 FROM run WHERE id = ?1)";
+        Ok(self.first(sql, [run.number()], |_| Ok(()))?.is_some())
     }
 
     fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, LedgerError> {

@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
 use hookspool_worker::launcher::{self, Program};
-use hookspool_worker::{import, logging, pass, process, reconcile, runner};
+use hookspool_worker::{git, import, logging, pass, process, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -47,6 +47,14 @@ enum Command {
         /// The run's number.
         run: RunId,
     },
+    /// Gives git a token, for its own host alone.
+    #[command(hide = true)]
+    Credential {
+        #[command(flatten)]
+        helper: git::Helper,
+        /// What git wants: `get`, `store` or `erase`.
+        operation: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,6 +67,9 @@ fn main() -> ExitCode {
     umask(Mode::from_bits_truncate(0o027));
     // Started anew by itself it would be called `exe` in lists of processes. They show 15 characters.
     let _ = prctl::set_name(c"hookspool-worker");
+    if let Command::Credential { helper, operation } = &options.command {
+        return ended(helper.answer(operation, std::io::stdin().lock(), std::io::stdout().lock()));
+    }
     let config = match Config::load(&options.config) {
         Ok(config) => config,
         Err(problems) => {
@@ -84,7 +95,13 @@ fn main() -> ExitCode {
             Ok(true) => runner::hand_over_to_a_pass(&config, &program),
             other => other.map(drop),
         },
+        // Answered above, without any configuration.
+        Command::Credential { .. } => Ok(()),
     };
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

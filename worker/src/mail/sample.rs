@@ -21,7 +21,7 @@ pub(super) struct Sample {
     pub(super) output_end: String,
     pub(super) before: Before,
     pub(super) is_held: bool,
-    pub(super) log_path: PathBuf,
+    pub(super) kept: Option<PathBuf>,
     pub(super) config_path: Option<PathBuf>,
 }
 
@@ -47,7 +47,7 @@ impl Sample {
             output_end: "deployed\n".to_owned(),
             before: Before::Succeeded,
             is_held: false,
-            log_path: "/var/log/hookspool/runs/17.log".into(),
+            kept: None,
             config_path: None,
         }
     }
@@ -65,6 +65,7 @@ impl Sample {
             output_end: "running 2 tests\n\u{1b}[32mok\u{1b}[0m   the till opens\n\u{1b}[31mFAIL\u{1b}[0m prices are rounded\n\n\
                          expected 1.10\ngot      1.1\n"
                 .to_owned(),
+            kept: Some("/var/lib/hookspool/kept/17".into()),
             ..Self::succeeded()
         }
     }
@@ -79,7 +80,7 @@ impl Sample {
             output_end: &self.output_end,
             before: self.before,
             is_held: self.is_held,
-            log_path: &self.log_path,
+            kept: self.kept.as_deref(),
             config_path: self.config_path.as_deref(),
         }
     }

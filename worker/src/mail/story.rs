@@ -35,8 +35,8 @@ pub struct Story<'a> {
     pub before: Before,
     /// Whether its lane is held because of it.
     pub is_held: bool,
-    /// The run's log.
-    pub log_path: &'a Path,
+    /// Where its workspace stays, if it does.
+    pub kept: Option<&'a Path>,
     /// The configuration's file, unless it is the default one.
     pub config_path: Option<&'a Path>,
 }

@@ -244,9 +244,9 @@ fn how_to_see_more(story: &Story<'_>) -> String {
     if let Some(delivery) = run.delivery {
         text.push_str(&format!("  hookspool trace {delivery}{config}\n"));
     }
-    if run.started_at.is_some() {
-        let log: String = story.log_path.display().to_string().chars().map(harmless).collect();
-        text.push_str(&format!("The whole output is in {log}\n"));
+    if let Some(kept) = story.kept {
+        let kept: String = kept.display().to_string().chars().map(harmless).collect();
+        text.push_str(&format!("\nThe workspace is kept for a while, for root to look at:\n  {kept}\n"));
     }
     text
 }

@@ -396,6 +396,9 @@ pub(super) struct Log {
     /// Goes on until the run ends
     #[arg(short, long)]
     pub(super) follow: bool,
+    /// Shows only the last lines of what is there
+    #[arg(long, value_name = "LINES")]
+    pub(super) tail: Option<usize>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `hookspool show N`: one run, with its steps, deliveries and mails.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::Config;
@@ -14,7 +15,7 @@ use super::view::{
 };
 use super::{Exit, options, stored};
 use crate::folders::Folders;
-use crate::journal;
+use crate::{journal, kept, packed_log};
 
 /// Everything about one run.
 pub(super) struct Shown {
@@ -26,7 +27,8 @@ pub(super) struct Shown {
     waiting: Option<String>,
     /// The runs that were made from it.
     made: Vec<RunId>,
-    log: std::path::PathBuf,
+    log: PathBuf,
+    kept: Option<PathBuf>,
 }
 
 impl Shown {
@@ -36,7 +38,8 @@ impl Shown {
         let (deliveries, notices) = (ledger.deliveries_of(run.id)?, ledger.notices_of(run.id)?);
         let waiting = ledger.waiting(&run, SystemClock.now())?.map(|waiting| waiting_text(&waiting));
         let made = ledger.made_from(run.id)?.into_iter().map(|run| run.id).collect();
-        Ok(Self { steps, deliveries, notices, waiting, made, log: folders.log(run.id), run })
+        let (log, kept) = (packed_log::path(folders, run.id), kept::path(folders, run.id));
+        Ok(Self { steps, deliveries, notices, waiting, made, log, kept, run })
     }
 
     pub(super) fn json(&self) -> Value {
@@ -47,6 +50,7 @@ impl Shown {
         json["waiting"] = json!(self.waiting);
         json["made_anew_as"] = json!(self.made);
         json["log"] = json!(self.log);
+        json["workspace"] = json!(self.kept);
         json["event"] = json!(self.run.event);
         json
     }
@@ -59,7 +63,8 @@ pub(super) fn show(config: &Config, options: &options::Show) -> anyhow::Result<E
         Some(ledger) => ledger.run(options.run)?,
         None => None,
     };
-    let (Some(ledger), Some(run)) = (ledger, run) else { return Ok(no_such_run(options.run)) };
+    let Some(ledger) = ledger else { return Ok(no_such_run(options.run)) };
+    let Some(run) = run else { return removed(&*ledger, options.run) };
     let shown = Shown::of(&*ledger, &folders, run)?;
     let mut out = io::stdout().lock();
     if options.json {
@@ -73,6 +78,15 @@ pub(super) fn show(config: &Config, options: &options::Show) -> anyhow::Result<E
 pub(super) fn no_such_run(run: RunId) -> Exit {
     eprintln!("hookspool: there is no run {run}; `hookspool runs` lists them");
     Exit::NotFound
+}
+
+/// A run that the ledger does not have: there was one, or there never was.
+pub(super) fn removed(ledger: &dyn Ledger, run: RunId) -> anyhow::Result<Exit> {
+    if !ledger.was_pruned(run)? {
+        return Ok(no_such_run(run));
+    }
+    eprintln!("hookspool: run {run} was removed when its time was over; [worker.retention] says how long runs are kept");
+    Ok(Exit::NotFound)
 }
 
 fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
@@ -101,6 +115,7 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     fact("started", run.started_at.map(|at| at.to_string()));
     fact("ended", run.ended_at.map(|at| at.to_string()));
     fact("log", Some(shown.log.display().to_string()));
+    fact("workspace", shown.kept.as_ref().map(|path| path.display().to_string()));
     print_columns(out, &facts)?;
     if !shown.steps.is_empty() {
         writeln!(out, "\nsteps")?;
