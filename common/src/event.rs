@@ -246,7 +246,8 @@ impl Event {
     /// older news of it, and of nothing else.
     #[must_use]
     pub fn topic(&self) -> Option<String> {
-        if self.kind.is_about_a_ref() {
+        // What a person has run at a ref must not overlap with what pushes run there.
+        if self.kind.is_about_a_ref() || self.kind == Kind::Manual {
             return None;
         }
         // Two names in a row would not say where one ends; in quotation marks they do.

@@ -18,6 +18,7 @@ pub mod schedule; // the times of `schedule`, as crontab(5) means them
 pub mod trusted; // files that nobody else could have written
 pub mod config; // what the operator wrote, checked
 pub mod secrets; // one secret a file, or systemd credentials
+pub mod skip; // commits for which nothing is to run
 pub mod matching; // which jobs an event asks for, or the first condition that failed
 mod sqlite; // how both databases are opened
 pub mod record; // what the importer hands to the pass

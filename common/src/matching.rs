@@ -9,6 +9,7 @@ use crate::event::{Event, Kind};
 use crate::globs::Globs;
 use crate::names::{JobName, SourceName};
 use crate::repository_name::RepositoryName;
+use crate::skip::skip_word;
 
 /// A job that an event asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +124,9 @@ fn first_failure(condition: &Condition, event: &Event) -> Option<(usize, String)
     {
         return Some((held, format!("no changed path fits {} ({})", globs.shown(), shown(&paths))));
     }
-    None
+    // Last, so that it is only said where the job would run. The making of a branch is another thing than its commits.
+    let is_about_its_making = condition.event.contains(&Kind::BranchCreated) && event.is(Kind::BranchCreated);
+    skip_word(event).filter(|_| !is_about_its_making).map(|word| (held + 1, format!("its commit says {word}")))
 }
 
 /// Each key of `when`, its patterns, and what the event has for it.

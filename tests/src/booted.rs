@@ -116,6 +116,7 @@ impl Machine {
         kill_now(self.pid_1().expect("it is on"));
         let mut nspawn = self.nspawn.take().expect("it is on");
         wait_for("the machine's end", || nspawn.try_wait().expect("it can be asked").map(drop));
+        self.cgroups.empty();
     }
 
     /// The number of its PID 1 on the machine that tests.

@@ -65,6 +65,8 @@ pub struct Setup<'a> {
     pub jobs: &'a str,
     /// `[worker] slots`.
     pub slots: u32,
+    /// Tables of `[worker]`'s, such as `[worker.limits]`.
+    pub worker: &'a str,
     /// The lines of `[mail]` that say how it leaves; a maildir otherwise.
     pub smtp: Option<&'a str>,
     /// More `[[source]]`s that may speak of `github.com/octo/shop`, each as its name and its other lines.
@@ -75,7 +77,7 @@ pub struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { jobs: "", slots: 2, smtp: None, sources: &[], receiver: "" }
+        Self { jobs: "", slots: 2, worker: "", smtp: None, sources: &[], receiver: "" }
     }
 }
 
@@ -126,12 +128,12 @@ impl Server {
         let user = |name: &str| if is_root() { format!("user = \"{name}\"\n") } else { String::new() };
         let (receiver, worker) = (user(RECEIVER_USER), user(BUILD_USER));
         let smtp = setup.smtp.map_or_else(|| format!("smtp = \"maildir:{folder}/mail\""), str::to_owned);
-        let (slots, more) = (setup.slots, setup.receiver);
+        let (slots, tables, more) = (setup.slots, setup.worker, setup.receiver);
         let main = format!(
             "[paths]\nspool = \"{folder}/spool\"\nstate = \"{folder}/state\"\nlogs = \"{folder}/logs\"\n\
              [receiver]\nlisten = \"127.0.0.1:0\"\n{receiver}{more}\n\
              [[source]]\nname = \"github\"\nprovider = \"github\"\npath = \"/hooks/github\"\nsecret = \"webhook\"\n\
-             [worker]\nslots = {slots}\n{worker}\
+             [worker]\nslots = {slots}\n{worker}{tables}\n\
              [mail]\nfrom = \"Hookspool <ci@example.org>\"\n{smtp}\nallow = [\"@example.org\"]\nfallback = \"ops@example.org\"\n"
         );
         let more =

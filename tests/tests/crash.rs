@@ -31,7 +31,7 @@ impl LedgerLock {
 
 /// Writes one line for each time that it runs.
 const COUNTING: &str = "[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\" }]\nlane = { on_new = \"queue\" }\n\
-    build = \"echo once >>$OUT/$HOOKSPOOL_BRANCH\"\n";
+    on_crash = \"fail\"\nbuild = \"echo once >>$OUT/$HOOKSPOOL_BRANCH\"\n";
 
 /// The one runner of this server that is at work.
 fn runner(server: &Server) -> i32 {
@@ -116,7 +116,7 @@ fn hiding_job() -> String {
     // Without root there is no cgroup, and who forgets everything is found by nobody; see ARCHITECTURE.md.
     let forgetful = if is_root() { "env -i setsid sh -c '$OUT/sleeper 1003 & exit' & " } else { "" };
     format!(
-        "[[job]]\nname = \"tests\"\nwhen = [{{ event = \"push\" }}]\n\
+        "[[job]]\nname = \"tests\"\nwhen = [{{ event = \"push\" }}]\non_crash = \"fail\"\n\
          build = \"if [ -e $OUT/go ]; then exit 0; fi; $OUT/sleeper 1001 & setsid sh -c '$OUT/sleeper 1002 & exit' & {forgetful}\
          echo began >$OUT/began; touch secret-work; exec $OUT/sleeper 1004\"\ntest = \"echo x >$OUT/test\"\n"
     )

@@ -137,6 +137,31 @@ fn one_slot_runs_one_after_the_other_and_two_slots_two_at_once() {
 }
 
 #[test]
+fn of_lanes_that_wait_for_a_slot_the_one_of_larger_priority_goes_first() {
+    let job = |name: &str, tag: &str, priority: u8| {
+        format!(
+            "[[job]]\nname = \"{name}\"\nwhen = [{{ event = \"tag\", tag = \"{tag}\" }}]\nlane = {{ priority = {priority} }}\n\
+             build = \"echo {name} >>$OUT/order\"\n"
+        )
+    };
+    let jobs = [waiting_job(""), job("low", "v*", 10), job("high", "v*", 90), job("other", "w*", 90)].concat();
+    let server = Server::with(Setup { jobs: &jobs, slots: 1, ..Setup::default() });
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    server.wait_until_written("began");
+    for tag in ["v1", "w1"] {
+        server.laptop.git(&["push", "--quiet", "origin", &format!("HEAD:refs/tags/{tag}")]);
+        server.deliver(&Delivery::tag(tag, &server.laptop.head()));
+    }
+    server.run_pass();
+    assert_eq!(states(&server), "running queued queued queued");
+    assert_eq!(server.show(2)["waiting"], "waits for a slot");
+    server.release("go");
+    server.settle();
+    assert_eq!(server.written("order").as_deref(), Some("high\nother\nlow"));
+}
+
+#[test]
 fn a_pass_that_finds_another_at_work_waits_for_it_and_a_third_goes() {
     let server = Server::new(&waiting_job(""));
     server.run_pass();
@@ -248,7 +273,7 @@ fn the_log_can_be_read_while_the_run_goes_on() {
 
 #[test]
 fn a_runner_that_is_asked_to_end_by_a_shutdown_leaves_an_interrupted_run_and_tells_of_it() {
-    let server = Server::new(&waiting_job("notify = { to = [\"pusher\"], on = \"failure\" }"));
+    let server = Server::new(&waiting_job("on_crash = \"fail\"\nnotify = { to = [\"pusher\"], on = \"failure\" }"));
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     server.run_pass();
     server.wait_until_written("began");

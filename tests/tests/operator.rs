@@ -146,11 +146,12 @@ fn a_delivery_can_be_followed_from_its_arrival_to_its_mail() {
         "origin",
         "attempt",
     ];
+    of_a_run.extend(["lane", "priority", "not_before", "allow_older", "waiting"]);
     of_a_run.extend(["queued_at", "started_at", "ended_at", "duration_ms"]);
     of_a_run.sort_unstable();
     assert_eq!(keys(&runs[0]), of_a_run);
     let shown = server.show(1);
-    for key in of_a_run.iter().filter(|key| **key != "event").chain(&["steps", "deliveries", "mails", "log"]) {
+    for key in of_a_run.iter().filter(|key| **key != "event").chain(&["steps", "deliveries", "mails", "made_anew_as", "log"]) {
         assert!(shown.get(key).is_some(), "{key}: {shown}");
     }
     assert_eq!(keys(&shown["steps"][0]), ["duration_ms", "ended_at", "exit_status", "result", "started_at", "step"]);
@@ -252,8 +253,10 @@ fn a_ledger_that_an_older_version_left_is_named_with_what_brings_it_up_to_date()
     assert!(refused.status.code() == Some(1) && err(&refused).contains(&remedy), "{}", err(&refused));
 }
 
-/// Runs the demo and looks at everything that it says it observed.
-fn assert_demo(command: &mut Command, within: &Path) {
+/// Runs the demo, and looks at everything that it says it observed. `become_user` makes whoever runs it.
+fn assert_demo(program: &Path, within: &Path, become_user: impl Fn(&mut Command)) {
+    let mut command = Command::new(program);
+    become_user(&mut command);
     let output = command.args(["demo", "--within"]).arg(within).stdin(Stdio::null()).output().expect("the demo can be started");
     assert!(output.status.success(), "{}{}", out(&output), err(&output));
     assert_eq!(err(&output), "");
@@ -273,7 +276,9 @@ fn assert_demo(command: &mut Command, within: &Path) {
     let commands: Vec<&str> = said.lines().filter(|line| line.contains(" --config ") && line.starts_with("  /")).collect();
     assert_eq!(commands.len(), 4, "{said}");
     for line in commands {
-        let shown = Command::new("sh").args(["-c", line]).output().expect("a shell can be started");
+        let mut shell = Command::new("sh");
+        become_user(&mut shell);
+        let shown = shell.args(["-c", line]).output().expect("a shell can be started");
         assert!(shown.status.success() && !shown.stdout.is_empty(), "{line}: {}", err(&shown));
     }
 }
@@ -282,7 +287,7 @@ fn assert_demo(command: &mut Command, within: &Path) {
 fn the_demo_works_for_whoever_runs_this() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_demo(&mut Command::new(program("hookspool")), folder.path());
+    assert_demo(&program("hookspool"), folder.path(), |_| {});
 }
 
 #[test]
@@ -297,13 +302,8 @@ fn the_demo_works_for_nobody() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     install(folder.path());
-    let mut command = Command::new(folder.path().join("hookspool"));
-    command
-        .uid(user.uid.as_raw())
-        .gid(user.gid.as_raw())
-        .current_dir("/")
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    command.env("TMPDIR", folder.path());
-    assert_demo(&mut command, folder.path());
+    assert_demo(&folder.path().join("hookspool"), folder.path(), |command| {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/").env_clear();
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("TMPDIR", folder.path());
+    });
 }

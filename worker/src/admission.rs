@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hookspool_common::config::{Config, DEFAULT_PRIORITY, Job, OnNew, Repository};
 use hookspool_common::event::{Event, Kind};
-use hookspool_common::ledger::{Admission, Request};
+use hookspool_common::ledger::{Admission, Cause, Request, Run};
 use hookspool_common::matching::{Match, why_not};
 use hookspool_common::names::{JobName, SourceName};
 use hookspool_common::record::{Proposal, Record};
@@ -38,7 +38,14 @@ fn each_once(proposal: Proposal) -> Vec<(Arc<Event>, Match)> {
     jobs.map(|asked| (Arc::clone(&event), asked)).collect()
 }
 
-/// What the worker itself asks for, of a job that its event fits.
+fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Match) -> Request {
+    match verdict(config, source, event, asked) {
+        Ok((repository, job)) => own_request(repository, job, event),
+        Err(why) => refused(event, asked, why),
+    }
+}
+
+/// A run of a job, in its lane: what the worker itself asks for, or a delivery as root sees it.
 pub(crate) fn own_request(repository: &Repository, job: &Job, event: &Arc<Event>) -> Request {
     Request {
         lane: lane(&repository.name, &job.name, job.lane.group.as_deref(), event),
@@ -51,20 +58,39 @@ pub(crate) fn own_request(repository: &Repository, job: &Job, event: &Arc<Event>
     }
 }
 
-fn request(config: &Config, source: &SourceName, event: &Arc<Event>, asked: &Match) -> Request {
-    let job = match verdict(config, source, event, asked) {
-        Ok(job) => job,
-        Err(why) => return refused(event, asked, why),
+/// The same as a run that is over once more, as the present configuration has it, or why not. A forged event that was refused
+/// when it came is refused again.
+pub(crate) fn again(config: &Config, run: &Run) -> Result<Request, String> {
+    let asked = Match { repository: run.repository.clone(), job: run.job.clone() };
+    let event = Arc::new(run.event.clone());
+    let (repository, job) = match is_our_own(run) {
+        true => configured(config, &run.source, &asked)?,
+        false => verdict(config, &run.source, &event, &asked)?,
     };
-    Request {
-        lane: lane(&asked.repository, &asked.job, job.lane.group.as_deref(), event),
-        repository: asked.repository.clone(),
-        job: asked.job.clone(),
-        event: Arc::clone(event),
-        on_new: job.lane.on_new,
-        priority: job.lane.priority,
-        refused: None,
+    match why_not_any_more(repository, job, run) {
+        None => Ok(own_request(repository, job, &event)),
+        Some(why) => Err(format!("the event does not match: {why}")),
     }
+}
+
+/// Whether a person or the clock asked for the run, or it was made anew from one of which that holds. No delivery comes to such
+/// a cause, whatever it says it tells of.
+fn is_our_own(run: &Run) -> bool {
+    match run.cause {
+        Cause::Manual { .. } => run.event.kind == Kind::Manual,
+        Cause::Schedule => run.event.kind == Kind::Schedule,
+        Cause::Rerun { .. } | Cause::Retry { .. } => matches!(run.event.kind, Kind::Manual | Kind::Schedule),
+        Cause::Delivery | Cause::Replay { .. } | Cause::Reconcile => false,
+    }
+}
+
+/// Why a run that was admitted must not go on under the present configuration, if so. What a person has run needs no `when`.
+pub(crate) fn why_not_any_more(repository: &Repository, job: &Job, run: &Run) -> Option<String> {
+    let is_by_hand = is_our_own(run) && run.event.kind == Kind::Manual;
+    if is_by_hand && run.event.repository.as_ref() == Some(&repository.name) {
+        return None;
+    }
+    why_not(repository, job, &run.event)
 }
 
 /// A run that says why it must not be. The receiver can name as many jobs as it likes that nobody configured, so their
@@ -86,13 +112,14 @@ fn refused(event: &Arc<Event>, asked: &Match, why: String) -> Request {
 }
 
 /// The job that is asked for, or why it must not run.
-pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event, asked: &Match) -> Result<&'c Job, String> {
+pub(crate) fn verdict<'c>(
+    config: &'c Config,
+    source: &SourceName,
+    event: &Event,
+    asked: &Match,
+) -> Result<(&'c Repository, &'c Job), String> {
     possible(event)?;
-    let repository = config.repository(source, &asked.repository);
-    let repository =
-        repository.ok_or_else(|| format!("{} is not in the configuration of source `{source}`", asked.repository))?;
-    let job = repository.job(&asked.job);
-    let job = job.ok_or_else(|| format!("job `{}` is not in {}", asked.job, repository.file.display()))?;
+    let (repository, job) = configured(config, source, asked)?;
     if let Some(why) = why_not(repository, job, event) {
         return Err(format!("the event does not match: {why}"));
     }
@@ -100,7 +127,15 @@ pub(crate) fn verdict<'c>(config: &'c Config, source: &SourceName, event: &Event
     if !job.forks && event.pull_request.as_ref().is_some_and(|request| request.from_fork == Some(true)) {
         return Err(refusal_of_forks(job, FROM_A_FORK));
     }
-    Ok(job)
+    Ok((repository, job))
+}
+
+fn configured<'c>(config: &'c Config, source: &SourceName, asked: &Match) -> Result<(&'c Repository, &'c Job), String> {
+    let repository = config.repository(source, &asked.repository);
+    let repository =
+        repository.ok_or_else(|| format!("{} is not in the configuration of source `{source}`", asked.repository))?;
+    let job = repository.job(&asked.job);
+    Ok((repository, job.ok_or_else(|| format!("job `{}` is not in {}", asked.job, repository.file.display()))?))
 }
 
 /// What a request is whose changes are another repository's.

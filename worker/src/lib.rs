@@ -11,6 +11,8 @@ pub mod schedules; // jobs whose time has come
 pub mod reconcile; // what the forge has and no delivery told of
 pub mod pass; // one look at everything
 pub mod alive; // a runner's lock
+pub mod lanes; // what a newcomer does to others of its lane
+pub mod cancel; // asking a runner to end its run
 pub mod launcher; // how a runner is started, and how it ended
 pub mod journal; // what a run did so far, on disk
 pub mod output; // a run's log: masked, bounded, the end kept
@@ -20,12 +22,15 @@ pub mod checkout; // exactly the commit, if the forge has it on the ref
 pub mod cache; // folders that the next run of a job and branch finds again
 pub mod kept; // workspaces that stay
 pub mod environment; // what a step learns of its event
+mod forward; // nothing older than what is deployed
+mod limits; // what the steps of a run may use, and what of it holds
 mod secrets; // what a run's log must not show, and how its steps get what is theirs
 mod scripts; // scripts outside the checkout that root is to run
 pub mod work; // a run while it runs
 pub mod runner; // one run, from claim to outcome
 pub mod reap; // runs whose runner died
 mod harmless; // text from outside, fit to be shown
+pub mod sequel; // another attempt, a lane that is held, or nothing
 pub mod report; // what is told of a run
 pub mod mail; // mails: to whom, what, and how they leave
 pub mod outbox; // sends what is due

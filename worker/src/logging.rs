@@ -1,10 +1,10 @@
 //! What the worker says while it works: to standard error, which is the journal under systemd. Never a secret.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::Context;
-use hookspool_common::config::Paths;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -32,8 +32,11 @@ pub fn begin() {
 }
 
 /// Where processes that outlive their pass say what concerns the operator, when systemd's journal does not listen.
-pub(crate) fn worker_log(paths: &Paths) -> anyhow::Result<File> {
-    let path = paths.logs.join("worker.log");
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn worker_log(logs: &Path) -> anyhow::Result<File> {
+    let path = logs.join("worker.log");
     // Runners that are at work go on writing to the old one.
     if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_WORKER_LOG_BYTES) {
         fs::rename(&path, path.with_extension("log.1")).with_context(|| format!("cannot put {} aside", path.display()))?;

@@ -4,10 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use hookspool_common::config::DEFAULT_OUTPUT_BYTES;
 use hookspool_common::masking::{MaskedStream, Masks};
-
-/// How much of a run's output is written as it comes.
-pub const MAX_LOG_BYTES: usize = 16 * 1024 * 1024;
 
 /// How much of each step's end is kept beyond that.
 pub const KEPT_END_BYTES: usize = 256 * 1024;
@@ -32,7 +30,12 @@ impl RunLog {
     pub fn create(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let file = File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
-        Ok(Self { file, position: 0, written: 0, limit: MAX_LOG_BYTES, failed: None, masks: Masks::new([]) })
+        Ok(Self { file, position: 0, written: 0, limit: DEFAULT_OUTPUT_BYTES as usize, failed: None, masks: Masks::new([]) })
+    }
+
+    /// From now on, of what the steps say in all, no more than this is written as it comes.
+    pub fn keep_at_most(&mut self, bytes: u64) {
+        self.limit = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
 
     /// From now on, no line of Hookspool's own shows these either.
@@ -47,7 +50,7 @@ impl RunLog {
     pub fn reopen(path: &Path) -> io::Result<Self> {
         let file = File::options().append(true).open(path)?;
         let position = file.metadata()?.len();
-        Ok(Self { file, position, written: 0, limit: MAX_LOG_BYTES, failed: None, masks: Masks::new([]) })
+        Ok(Self { file, position, written: 0, limit: 0, failed: None, masks: Masks::new([]) })
     }
 
     /// A line of Hookspool's own.

@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::{Config, OnNew};
-use hookspool_common::ledger::{Ledger, Run, RunState, SqliteLedger};
+use hookspool_common::ledger::{Ledger, RunState, SqliteLedger};
 use hookspool_common::secrets::SecretStore;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::alive::try_lock;
+use crate::cancel::{self, Cancellation};
 use crate::folders::Folders;
 use crate::import::import;
+use crate::lanes::does_to;
 use crate::launcher::{Launcher, Order};
 use crate::outbox::send_due;
 use crate::reap::reap;
@@ -131,29 +131,12 @@ fn start_runs(config: &Config, ledger: &dyn Ledger, launcher: &dyn Launcher, now
 fn cancel_for_newcomers(config: &Config, ledger: &dyn Ledger, folders: &Folders) -> anyhow::Result<()> {
     for running in ledger.running()? {
         let newcomers = ledger.queued_in(&running.lane)?;
-        if newcomers.iter().any(|newcomer| cancels(config, newcomer, &running)) {
-            cancel(folders, &running);
+        if newcomers.iter().any(|newcomer| does_to(config, newcomer, &running) == OnNew::CancelRunning) {
+            tracing::info!(run = %running.id, "cancelling for a newer run of its lane");
+            if let Err(error) = cancel::ask(folders, running.id, &Cancellation::ForNewer) {
+                tracing::warn!(run = %running.id, %error, "cannot ask a run to end");
+            }
         }
     }
     Ok(())
-}
-
-fn cancels(config: &Config, newcomer: &Run, running: &Run) -> bool {
-    let job = config.repository(&newcomer.source, &newcomer.repository).and_then(|repository| repository.job(&newcomer.job));
-    let reaches = newcomer.event.reach().covers(newcomer.reference.as_ref(), running.reference.as_ref());
-    reaches && job.is_some_and(|job| job.lane.on_new == OnNew::CancelRunning)
-}
-
-/// Asks a runner to end its run. Its pid stands in its lock file, and is its own while the lock is held.
-fn cancel(folders: &Folders, run: &Run) {
-    let lock = folders.run(run.id).join("alive");
-    let pid = fs::read_to_string(&lock).ok().and_then(|pid| pid.trim().parse::<i32>().ok()).filter(|pid| *pid > 1);
-    let is_held = try_lock(&lock).is_ok_and(|lock| lock.is_none());
-    if let Some(pid) = pid.filter(|_| is_held) {
-        tracing::info!(run = %run.id, "cancelling for a newer run of its lane");
-        if let Err(error) = File::create(folders.cancel_mark(run.id)) {
-            tracing::warn!(run = %run.id, %error, "cannot leave the mark of a cancellation");
-        }
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
 }

@@ -7,6 +7,7 @@ use hookspool_common::config::Config;
 use hookspool_common::ledger::{Ledger, Outcome, Run};
 
 use crate::alive::Alive;
+use crate::cancel;
 use crate::folders::Folders;
 use crate::journal::{self, Told};
 use crate::launcher::{End, Launcher};
@@ -70,11 +71,15 @@ fn ending_of(folders: &Folders, run: &Run, end: Option<&End>) -> Ending {
             None => "before its first step".to_owned(),
         };
         let was_restarted = boot.is_some_and(|boot| Some(boot) != journal::present_boot());
-        Outcome::Interrupted(match end {
+        let died = match end {
             Some(end) => format!("the runner {end} {doing}"),
             None if was_restarted => format!("the machine was restarted {doing}"),
             None => format!("the runner died {doing}"),
-        })
+        };
+        match cancel::asked(folders, run.id) {
+            Some(why) => Outcome::Cancelled(format!("{why}; {died}")),
+            None => Outcome::Interrupted(died),
+        }
     };
     let outcome = outcome.unwrap_or_else(interrupted);
     Ending { outcome, output_end: output::end_of(&folders.log(run.id), log_at, OUTPUT_END_BYTES), steps }

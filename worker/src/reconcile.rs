@@ -47,7 +47,7 @@ pub fn ask_forges(config: &Config, folders: &Folders, ledger: &mut dyn Ledger, n
     command.stdin(Stdio::null()).stdout(Stdio::null());
     // It outlives the pass, and must not hold open the pipe on which cron waits for its end.
     if std::env::var_os("JOURNAL_STREAM").is_none() {
-        command.stderr(worker_log(&config.paths)?);
+        command.stderr(worker_log(&config.paths.logs)?);
     }
     command.spawn().map(drop).context("cannot start the process that asks the forges")
 }

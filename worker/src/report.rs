@@ -1,11 +1,12 @@
 //! The end of a run: its outcome, its steps and the notices of it become one transaction of the ledger, and its folders
-//! go. A runner does this for itself; a pass does it for a runner that died.
+//! go. A runner does this for itself; a pass does it for a runner that died. What follows, another attempt or a lane that is
+//! held, is part of the transaction.
 
 use std::time::Duration;
 
 use hookspool_common::clock::Instant;
 use hookspool_common::config::{Config, DEFAULT_PATH, Notify};
-use hookspool_common::ledger::{Ledger, LedgerError, NewNotice, Outcome, Run, RunState, StepRecord};
+use hookspool_common::ledger::{Finish, Ledger, LedgerError, NewNotice, Outcome, Run, RunState, Sequel, StepRecord};
 use std::path::{Path, PathBuf};
 
 use crate::alive::Alive;
@@ -14,6 +15,7 @@ use crate::kept;
 use crate::mail::{self, Before, Story};
 use crate::output::RunLog;
 use crate::secrets;
+use crate::sequel;
 
 /// How much of the failing step's output a mail is made from.
 pub const OUTPUT_END_BYTES: u64 = 16 * 1024;
@@ -41,14 +43,28 @@ pub fn conclude(
     ending: &Ending,
     now: Instant,
 ) -> Result<(), LedgerError> {
-    let unexpected = LedgerError::Unexpected { run: lock.run(), expected: "running" };
-    let run = ledger.run(lock.run())?.ok_or(unexpected)?;
-    let kept = keep(config, folders, &run, ending);
-    let notices = notices(config, ledger, &run, ending, kept.as_deref(), now)?;
-    ledger.finish(run.id, &ending.outcome, &ending.steps, &notices, now)?;
-    tracing::info!(run = %run.id, repository = %run.repository, job = %run.job, state = %ending.outcome.state(),
-        reason = ending.outcome.reason().unwrap_or("-"), mails = notices.len(), "run ended");
-    Ok(())
+    let running = ledger.run(lock.run())?.filter(|run| run.state == RunState::Running);
+    let kept = running.and_then(|run| keep(config, folders, &run, ending));
+    loop {
+        let run = ledger.run(lock.run())?.filter(|run| run.state == RunState::Running);
+        let run = run.ok_or(LedgerError::Unexpected { run: lock.run(), expected: "running" })?;
+        let sequel = sequel::after(config, ledger, &run, &ending.outcome, &ending.steps, now)?;
+        let notices = notices(config, ledger, &run, ending, &sequel, kept.as_deref(), now)?;
+        let finish = Finish { outcome: &ending.outcome, steps: &ending.steps, notices: &notices, sequel: sequel.clone() };
+        let next = match ledger.finish(run.id, &finish, now) {
+            // Somebody has come into its lane since the sequel was decided.
+            Err(LedgerError::Unexpected { .. }) if matches!(sequel, Sequel::Retry { .. }) => continue,
+            finished => finished?,
+        };
+        let follows = match (&sequel, next) {
+            (_, Some(next)) => format!("run {next} tries again"),
+            (Sequel::Hold(_), _) => "its lane is held".to_owned(),
+            _ => "-".to_owned(),
+        };
+        tracing::info!(run = %run.id, repository = %run.repository, job = %run.job, state = %ending.outcome.state(),
+            reason = ending.outcome.reason().unwrap_or("-"), mails = notices.len(), follows, "run ended");
+        return Ok(());
+    }
 }
 
 /// Removes what a run needed only while it ran. Its log stays.
@@ -76,21 +92,27 @@ fn keep(config: &Config, folders: &Folders, run: &Run, ending: &Ending) -> Optio
     Some(kept)
 }
 
+/// Nobody is told of a run that is tried again: its story is told once, with the last attempt.
 fn notices(
     config: &Config,
     ledger: &dyn Ledger,
     run: &Run,
     ending: &Ending,
+    sequel: &Sequel,
     kept: Option<&Path>,
     now: Instant,
 ) -> Result<Vec<NewNotice>, LedgerError> {
-    let Some(mail) = &config.mail else { return Ok(Vec::new()) };
+    let Some(mail) = config.mail.as_ref().filter(|_| !matches!(sequel, Sequel::Retry { .. })) else { return Ok(Vec::new()) };
     let before = match ledger.previous(&run.repository, &run.job, run.reference.as_ref(), run.id)?.map(|run| run.state) {
         None => Before::None,
         Some(RunState::Succeeded) => Before::Succeeded,
         Some(_) => Before::Broken,
     };
-    let last_told = ledger.last_told(&run.repository, &run.job, run.reference.as_ref())?;
+    // Of a job that was not broken nobody needs to know this.
+    let last_told = match before {
+        Before::Broken => ledger.last_told(&run.repository, &run.job, run.reference.as_ref())?,
+        Before::None | Before::Succeeded => None,
+    };
     let since_last_told = last_told.map(|told| Duration::from_millis(now.since(told)));
     // A job that is gone from the configuration has told the pusher by default.
     let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job));
@@ -108,6 +130,7 @@ fn notices(
         output_end: &ending.output_end,
         before,
         kept,
+        is_held: matches!(sequel, Sequel::Hold(_)),
         config_path: Some(config.file.as_path()).filter(|file| *file != Path::new(DEFAULT_PATH)),
     };
     Ok(mail::notices(mail, &notify, &story, since_last_told))

@@ -3,7 +3,6 @@
 //! It lives outside the pass that started it, so that a pass may die, be upgraded or be stopped meanwhile. It holds the
 //! run's lock for as long as it lives, and writes down each step before it begins.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -81,27 +80,20 @@ pub fn hand_over_to_a_pass(config: &Config, program: &Program) -> anyhow::Result
     }
     // They were meant for the run, which is over.
     release_signals();
-    let installed = program.installed();
-    let error = become_pass(&installed, config);
-    tracing::warn!(program = %installed.display(), %error, "cannot go on as a pass of the installed program; going on with this one");
-    Err(become_pass(Program::running(), config)).context("cannot go on as a pass")
+    become_pass(config, program)
 }
 
-/// The same for a process that is no run's: a child of the pass that started it, at whose end systemd does nothing.
+/// Goes on as a pass: of the program that is installed now, or when that cannot be started, of this one.
 ///
 /// # Errors
 /// What the system said; nothing is lost then but time.
-pub fn wake_a_pass(config: &Config, program: &Program) -> anyhow::Result<()> {
-    if launcher::pass_unit().is_some() {
-        let mark = Folders::new(&config.paths).pass_mark();
-        return File::create(&mark).map(drop).with_context(|| format!("cannot leave the mark {}", mark.display()));
-    }
-    hand_over_to_a_pass(config, program)
-}
-
-/// Returns only when it failed.
-fn become_pass(program: &Path, config: &Config) -> std::io::Error {
-    Command::new(program).arg0("hookspool-worker").arg("pass").arg("--config").arg(&config.file).exec()
+pub fn become_pass(config: &Config, program: &Program) -> anyhow::Result<()> {
+    let execute =
+        |program: &Path| Command::new(program).arg0("hookspool-worker").arg("pass").arg("--config").arg(&config.file).exec();
+    let installed = program.installed();
+    let error = execute(&installed);
+    tracing::warn!(program = %installed.display(), %error, "cannot go on as a pass of the installed program; this one goes on");
+    Err(execute(Program::running())).context("cannot go on as a pass")
 }
 
 /// The pass may be gone already; then nobody needs to hear it.

@@ -12,16 +12,19 @@ use hookspool_common::config::{Commands, Config, Job, Phase, Repository, Step};
 use hookspool_common::git_name::RefName;
 use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run, StepRecord};
 use hookspool_common::masking::Masks;
-use hookspool_common::matching::why_not;
 use hookspool_common::secrets::SecretStore;
 
+use crate::admission::why_not_any_more;
 use crate::cache::Cache;
+use crate::cancel;
 use crate::checkout::hand_over::hand_over;
 use crate::checkout::{Checkout, Tools, check_out};
 use crate::environment::{self, StepContext};
 use crate::folders::Folders;
+use crate::forward::{Forward, forward};
 use crate::git::Remote;
 use crate::journal::Journal;
+use crate::limits::InForce;
 use crate::output::{self, RunLog};
 use crate::process::{Account, Cancel, Containment, Launch, Supervisor};
 use crate::report::{Ending, OUTPUT_END_BYTES};
@@ -139,6 +142,9 @@ impl<'a> Work<'a> {
 
     /// Build, test and deploy until one fails, then `always`.
     fn job_steps(&mut self, setting: &Setting<'_>, account: Account) -> anyhow::Result<Outcome> {
+        let limits = setting.job.limits.or(self.config.worker.limits);
+        self.log.keep_at_most(limits.output_bytes());
+        let mut in_force = InForce::new(limits, self.supervisor.limit(&limits), self.config.worker.slots);
         let mut outcome = Outcome::Succeeded;
         let mut owner = account.clone();
         for step in &setting.job.steps {
@@ -154,7 +160,7 @@ impl<'a> Work<'a> {
                     if !runs_as.is_root() {
                         owner = runs_as.clone();
                     }
-                    self.step(setting, step, &runs_as, &outcome)?
+                    self.step(setting, step, &mut in_force, &runs_as, &outcome)?
                 }
                 // `always` is still to come.
                 Err(error) => self.step_that_cannot_start(step, &error)?,
@@ -206,7 +212,24 @@ impl<'a> Work<'a> {
             }
         };
         self.end_step(result)?;
+        if ended.is_ok()
+            && let Some(why) = self.why_not_forward(ledger, job)?
+        {
+            return Ok(Err(Outcome::Refused(why)));
+        }
         Ok(ended)
+    }
+
+    /// Why the commit that was checked out is not to be deployed, if so.
+    fn why_not_forward(&mut self, ledger: &dyn Ledger, job: &Job) -> anyhow::Result<Option<String>> {
+        match forward(ledger, &self.folders.mirror(&self.run.repository), job, &self.run)? {
+            Forward::Yes => Ok(None),
+            Forward::Unknown(why) => {
+                self.log.note(&format!("whether this commit is older than the last that was deployed cannot be told: {why}"));
+                Ok(None)
+            }
+            Forward::No(why) => Ok(Some(why)),
+        }
     }
 
     /// The event as a file of its own. The folder that it lies in is the worker's, so nobody else can be in the way.
@@ -219,7 +242,14 @@ impl<'a> Work<'a> {
         write().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn step(&mut self, setting: &Setting<'_>, step: &Step, account: &Account, so_far: &Outcome) -> anyhow::Result<ProcessResult> {
+    fn step(
+        &mut self,
+        setting: &Setting<'_>,
+        step: &Step,
+        in_force: &mut InForce,
+        account: &Account,
+        so_far: &Outcome,
+    ) -> anyhow::Result<ProcessResult> {
         let name = step.phase.as_str();
         let work = self.folders.work(self.run.id);
         if account.is_root()
@@ -227,7 +257,11 @@ impl<'a> Work<'a> {
         {
             return self.step_that_cannot_start(step, &error.into());
         }
-        self.log.note(&format!("{name}: as user {}, at most {}", account.name, shown(step.timeout)));
+        if let Some(line) = in_force.say(account) {
+            self.log.note(&line);
+        }
+        let network = if step.network { "" } else { ", without network" };
+        self.log.note(&format!("{name}: as user {}, at most {}{network}", account.name, shown(step.timeout)));
         self.begin_step(name)?;
         let handed_out = secrets::hand_out(&setting.secrets, &self.folders.secrets(self.run.id), account)?;
         let environment = environment::of(&StepContext {
@@ -243,18 +277,22 @@ impl<'a> Work<'a> {
         });
         let cancel = if step.phase == Phase::Always { Cancel::Waits } else { Cancel::Ends };
         let deadline = Instant::now() + step.timeout;
+        let allowance = in_force.allowance(&work, step.phase);
         let mut result = ProcessResult::Exited(0);
         for mut launch in launches(&step.commands, &work.join("src")) {
             for (variable, value) in &environment {
                 launch = launch.env(variable, OsString::from_vec(value.clone()));
             }
+            let launch = launch.account(account.clone()).network(step.network);
+            let launch = launch.rlimits(in_force.rlimits(account)).allowance(allowance.clone());
             let mut output = self.log.step(&self.masks);
             let left = deadline.saturating_duration_since(Instant::now());
-            let ended = self.supervisor.run(&launch.account(account.clone()), left, cancel, &mut |chunk| output.push(chunk));
+            let ended = self.supervisor.run(&launch, left, cancel, &mut |chunk| output.push(chunk));
             output.finish();
             if ended.left_behind > 0 {
                 self.log.note(&format!("{name}: killed {} processes that it left running", ended.left_behind));
             }
+            ended.remarks.iter().for_each(|remark| self.log.note(&format!("{name}: {remark}")));
             result = ended.result;
             if !result.is_success() {
                 break;
@@ -277,11 +315,11 @@ impl<'a> Work<'a> {
         match result {
             result if result.is_success() => Outcome::Succeeded,
             ProcessResult::TimedOut => Outcome::TimedOut(format!("{step} {result}")),
-            ProcessResult::Cancelled if self.folders.cancel_mark(self.run.id).exists() => {
-                Outcome::Cancelled(format!("{step} was ended for a newer run of its lane"))
-            }
-            // A shutdown, or a person; nobody asked for another run instead.
-            ProcessResult::Cancelled => Outcome::Interrupted(format!("{step} was ended, because the runner was asked to end")),
+            ProcessResult::Cancelled => match cancel::asked(self.folders, self.run.id) {
+                Some(why) => Outcome::Cancelled(format!("{step} was ended{}", why.of_a_step())),
+                // A shutdown.
+                None => Outcome::Interrupted(format!("{step} was ended, because the runner was asked to end")),
+            },
             result => Outcome::Failed(format!("{step} {result}")),
         }
     }
@@ -315,7 +353,7 @@ fn find_job<'c>(config: &'c Config, run: &Run) -> Result<(&'c Repository, &'c Jo
         .ok_or_else(|| format!("{} is not in the configuration of source `{}` any more", run.repository, run.source))?;
     let job =
         repository.job(&run.job).ok_or_else(|| format!("job `{}` is not in {} any more", run.job, repository.file.display()))?;
-    match why_not(repository, job, &run.event) {
+    match why_not_any_more(repository, job, run) {
         None => Ok((repository, job)),
         Some(why) => Err(format!("the event does not match any more: {why}")),
     }
@@ -326,7 +364,12 @@ fn account(name: &str, was_named: bool) -> anyhow::Result<Account> {
     if !was_named && !nix::unistd::geteuid().is_root() {
         return Ok(Account::own()?);
     }
-    Ok(Account::named(name)?)
+    let account = Account::named(name)?;
+    anyhow::ensure!(
+        was_named || !account.is_root(),
+        "user `{name}` of [worker] is root; name another there, and root in the job or step that needs it"
+    );
+    Ok(account)
 }
 
 fn launches(commands: &Commands, folder: &Path) -> Vec<Launch> {

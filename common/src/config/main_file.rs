@@ -8,7 +8,7 @@ use super::problem::{Report, SourceText};
 use super::receiver::{self, Receiver};
 use super::retention::{self, Retention};
 use super::source::{self, Source};
-use super::table::{Table, parse, read_file};
+use super::table::{Table, Value, parse, read_file};
 use crate::names::SourceName;
 
 /// The user that steps run as, unless the worker, the job or the step names another.
@@ -122,9 +122,21 @@ pub(super) fn read_user(table: &mut Table<'_, '_>, report: &mut Report) -> Optio
     None
 }
 
+/// Who steps run as where nobody says otherwise. That is never root: a step that is root is a step that says so.
+fn read_build_user(table: &mut Table<'_, '_>, report: &mut Report) -> Option<String> {
+    let span = table.get("user").map(Value::span);
+    let user = read_user(table, report)?;
+    if let Some(span) = span.filter(|_| user == "root") {
+        let help = "name an ordinary user here, and write `user = \"root\"` in each job or step that needs root".to_owned();
+        table.wrong(span, "steps never run as root by default", Some(help), report);
+        return None;
+    }
+    Some(user)
+}
+
 fn read_worker(mut table: Table<'_, '_>, report: &mut Report) -> Option<Worker> {
     let slots = if table.get("slots").is_some() { table.number("slots", 1..=MAX_SLOTS, report) } else { Some(1) };
-    let user = read_user(&mut table, report).unwrap_or_else(|| DEFAULT_BUILD_USER.to_owned());
+    let user = read_build_user(&mut table, report).unwrap_or_else(|| DEFAULT_BUILD_USER.to_owned());
     let domain = table.text("domain", report).map(|text| text.value);
     let limits = table.table("limits", "[worker.limits]", report).map(|limits| limits::read(limits, report)).unwrap_or_default();
     let retention = table.table("retention", "[worker.retention]", report);

@@ -45,6 +45,7 @@ pub use repository_file::Repository;
 pub use retention::Retention;
 pub use retry::{OnCrash, Retry, RetryOn};
 pub use scheduled::Scheduled;
+pub use size::size_text;
 pub use source::Source;
 pub use source_path::SourcePath;
 pub use spool::Spool;

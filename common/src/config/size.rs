@@ -23,6 +23,14 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A size as people write it: `64 MiB` where it is whole, else in bytes.
+#[must_use]
+pub fn size_text(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = UNITS.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    whole.map_or_else(|| format!("{bytes} bytes"), |(unit, shift)| format!("{} {unit}", bytes >> shift))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +40,13 @@ mod tests {
         for (text, bytes) in [("0B", 0), ("64KiB", 65_536), ("512 MiB", 536_870_912), ("2GiB", 2_147_483_648), ("1TiB", 1 << 40)]
         {
             assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for (bytes, text) in [(0, "0 bytes"), (1000, "1000 bytes"), (1024, "1 KiB"), (3 << 29, "1536 MiB"), (1 << 40, "1 TiB")] {
+            assert_eq!(size_text(bytes), text);
         }
     }
 

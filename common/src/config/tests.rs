@@ -118,6 +118,19 @@ fn the_spools_bounds_are_read_and_must_leave_room_to_prune() {
 }
 
 #[test]
+fn steps_are_root_only_where_the_job_or_the_step_says_so() {
+    let wrong = problems(&MAIN.replace("slots = 2", "slots = 2\nuser = \"root\""), &[]);
+    assert!(
+        wrong.contains("steps never run as root by default") && wrong.contains("in each job or step that needs root"),
+        "{wrong}"
+    );
+    let repository = REPOSITORY.replace("user = \"builder\"", "user = \"root\"");
+    assert_ne!(repository, REPOSITORY);
+    let config = load(MAIN, &[("cmfive.toml", &repository)]).1.unwrap();
+    assert!(config.repositories[0].jobs.iter().any(|job| job.user.as_deref() == Some("root")));
+}
+
+#[test]
 fn three_errors_are_all_shown_with_their_lines() {
     let main = MAIN.replace("slots = 2", "slots = \"two\"").replace("provider = \"github\"", "provider = \"gihub\"");
     let repository = REPOSITORY.replace("30m", "30 minutes");

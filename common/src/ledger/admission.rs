@@ -122,7 +122,7 @@ fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusql
     let (repository, job) = (request.repository.as_str(), request.job.as_str());
     let reference = event.reference.as_ref().map(|reference| reference.as_str());
     let sha = event.sha.as_ref().map(|sha| sha.as_str());
-    let same_commit = "SELECT id, event FROM run
+    let same_commit = "SELECT id, event FROM run INDEXED BY run_waiting
         WHERE state = 'queued' AND repository = ?1 AND job = ?2 AND ref = ?3 AND sha = ?4 AND kind = ?5 AND id > ?6 ORDER BY id DESC LIMIT 1";
     let queued: Option<(i64, String)> = transaction
         .prepare_cached(same_commit)?
@@ -134,8 +134,8 @@ fn twin(transaction: &Transaction<'_>, request: &Request, after: RunId) -> rusql
     if queued.is_some() || action(event) == "changed" {
         return Ok(queued.map(RunId::new));
     }
-    let other_telling = "SELECT id, sha, cause = 'reconcile' FROM run
-        WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND action = ?4 AND id > ?5 AND state <> 'refused' ORDER BY id DESC LIMIT 1";
+    let other_telling = "SELECT id, sha, cause = 'reconcile' FROM run INDEXED BY run_made_or_gone
+        WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND action = ?4 AND action <> 'changed' AND id > ?5 AND state <> 'refused' ORDER BY id DESC LIMIT 1";
     let newest: Option<(i64, Option<String>, bool)> = transaction
         .prepare_cached(other_telling)?
         .query_row(params![repository, job, reference, action(event), after.number()], |row| {

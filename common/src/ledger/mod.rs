@@ -3,16 +3,23 @@
 //! Only root's programs open it: passes and runners write, the operator's program reads.
 
 mod admission; // a delivery's proposals become runs
+mod asking; // a person's wishes do
+mod deployed; // what each job deployed last
+mod holds; // lanes in which nothing starts
 mod schedules; // up to when each schedule was looked at
 mod reconciliation; // what the forge had on each ref, and the runs for which no delivery came
 mod replay; // deliveries that were taken over before become runs once more
+mod finish; // the end of a run, and what follows from it
 mod notice; // mails that are to be sent
 mod rows; // columns to types
+mod query; // which runs are looked for
+mod process_result; // how a step ended
 mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
 mod turns; // which run of a lane is next
 mod pruning; // what goes when its time is over
+mod waiting; // what a queued run waits for
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,16 +28,22 @@ use crate::clock::Instant;
 use crate::config::OnNew;
 use crate::event::Event;
 use crate::git_name::{RefName, Sha};
-use crate::names::{DeliveryId, JobName, RunId};
+use crate::names::{DeliveryId, JobName, RunId, SourceName};
 use crate::record::{Answer, InboxIdentity, Record};
 use crate::repository_name::RepositoryName;
 
+pub use deployed::Deployed;
+pub use finish::{Finish, Sequel};
+pub use holds::Hold;
 pub use notice::{NewNotice, Notice, NoticeId, NoticeState};
+pub use process_result::{ExceededLimit, ProcessEnd, ProcessResult};
 pub use pruning::{DeliveryPlace, Keeping, Overdue, Place, Pruning};
+pub use query::RunQuery;
 pub use reconciliation::{Answer as RefAnswer, KnownRefs, Reconciled, RefChange};
-pub use run::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
+pub use run::{Cause, Outcome, Run, RunState, StepRecord};
 pub use schedules::{ScheduleLook, ScheduleState};
 pub use sqlite::SqliteLedger;
+pub use waiting::Waiting;
 
 /// The ledger's file within the state folder.
 pub const LEDGER_FILE: &str = "ledger.db";
@@ -103,7 +116,7 @@ pub struct KnownDelivery {
     /// Its id.
     pub id: DeliveryId,
     /// The source it came to.
-    pub source: crate::names::SourceName,
+    pub source: SourceName,
     /// The forge's own id.
     pub provider_id: Option<String>,
     /// When the receiver took it.
@@ -149,6 +162,57 @@ pub trait Ledger {
         by: &str,
         now: Instant,
     ) -> Result<Vec<Vec<Admitted>>, LedgerError>;
+
+    /// Makes a run that the person `by` wants, without a delivery.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn start(
+        &mut self,
+        source: &SourceName,
+        request: &Request,
+        by: &str,
+        allow_older: bool,
+        now: Instant,
+    ) -> Result<Admitted, LedgerError>;
+
+    /// Makes the run `of` anew, at its commit, for the person `by`. It takes the place in its lane that `of` had, and
+    /// displaces nobody. A lane that is held because the runner of `of` died goes on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unexpected`] when `of` is not over.
+    fn rerun(&mut self, of: RunId, request: &Request, by: &str, allow_older: bool, now: Instant)
+    -> Result<Admitted, LedgerError>;
+
+    /// Ends a run that has not started, for this reason. Whether it had not.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn cancel(&mut self, run: RunId, reason: &str, now: Instant) -> Result<bool, LedgerError>;
+
+    /// Holds a lane, for the person `by`. Whether nobody had held it yet.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn hold(&mut self, lane: &str, run: Option<RunId>, by: &str, reason: &str, now: Instant) -> Result<bool, LedgerError>;
+
+    /// Lets a lane go on. Whether it was held.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn release(&mut self, lane: &str) -> Result<bool, LedgerError>;
+
+    /// The lanes that are held, the longest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn holds(&self) -> Result<Vec<Hold>, LedgerError>;
+
+    /// What a run waits for; absent where it does not.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn waiting(&self, run: &Run, now: Instant) -> Result<Option<Waiting>, LedgerError>;
 
     /// What is known of every job's schedule.
     ///
@@ -222,13 +286,19 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn running(&self) -> Result<Vec<Run>, LedgerError>;
 
-    /// The queued runs of a lane, oldest first.
+    /// The queued runs of a lane, in the order in which they start.
     ///
     /// # Errors
     /// [`LedgerError`]
     fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError>;
 
-    /// Moves a run from queued to running. `None` when it is not queued any more.
+    /// The newest queued run of a lane.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn newest_in(&self, lane: &str) -> Result<Option<RunId>, LedgerError>;
+
+    /// Moves a run from queued to running. `None` when it is not queued any more, or not its turn.
     ///
     /// # Errors
     /// [`LedgerError`]
@@ -240,18 +310,11 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn resolve(&mut self, run: RunId, sha: &Sha) -> Result<(), LedgerError>;
 
-    /// Ends a running run: outcome, steps and notices at once.
+    /// Ends a running run: outcome, steps, notices and what follows at once. The run that follows, if one does.
     ///
     /// # Errors
-    /// [`LedgerError::Unexpected`] when it does not run.
-    fn finish(
-        &mut self,
-        run: RunId,
-        outcome: &Outcome,
-        steps: &[StepRecord],
-        notices: &[NewNotice],
-        now: Instant,
-    ) -> Result<(), LedgerError>;
+    /// [`LedgerError::Unexpected`] when it does not run, or when its lane is not as it was when the sequel was decided.
+    fn finish(&mut self, run: RunId, finish: &Finish<'_>, now: Instant) -> Result<Option<RunId>, LedgerError>;
 
     /// One run.
     ///
@@ -265,11 +328,17 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn was_pruned(&self, run: RunId) -> Result<bool, LedgerError>;
 
-    /// The newest runs, newest first.
+    /// The newest of the runs that are looked for, newest first.
     ///
     /// # Errors
     /// [`LedgerError`]
-    fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError>;
+    fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, LedgerError>;
+
+    /// The runs that were made from a run: its next attempt, and what people wanted anew.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn made_from(&self, run: RunId) -> Result<Vec<Run>, LedgerError>;
 
     /// The steps of a run that ended.
     ///
@@ -295,7 +364,18 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn deliveries(&self, id: &str) -> Result<Vec<KnownDelivery>, LedgerError>;
 
-    /// The last run of the same job and ref before `run` that succeeded or did not.
+    /// What a job deployed last: of tags on any of them, else on this ref.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn last_deployed(
+        &self,
+        repository: &RepositoryName,
+        job: &JobName,
+        reference: Option<&RefName>,
+    ) -> Result<Option<Deployed>, LedgerError>;
+
+    /// The last run of the same job and ref before `run` that succeeded or did not, and was not tried again.
     ///
     /// # Errors
     /// [`LedgerError`]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rusqlite::Row;
 use rusqlite::types::Type;
 
-use super::{Cause, KnownDelivery, NewNotice, Notice, NoticeId, NoticeState, ProcessResult, Run, RunState, StepRecord};
+use super::{Cause, Deployed, KnownDelivery, NewNotice, Notice, NoticeId, NoticeState, ProcessResult, Run, RunState, StepRecord};
 use crate::clock::Instant;
 use crate::names::{DeliveryId, RunId};
 use crate::record::Answer;
@@ -87,6 +87,11 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         not_before: instant_or_absent(row, 19)?,
         allow_older: row.get(20)?,
     })
+}
+
+/// A commit and the run that deployed it.
+pub(super) fn deployed(row: &Row<'_>) -> rusqlite::Result<Deployed> {
+    Ok(Deployed { sha: parsed(row, 0)?, run: row.get(1).map(RunId::new)? })
 }
 
 pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<StepRecord> {

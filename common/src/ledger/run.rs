@@ -10,6 +10,8 @@ use crate::git_name::{RefName, Sha};
 use crate::names::{DeliveryId, JobName, RunId, SourceName};
 use crate::repository_name::RepositoryName;
 
+use super::ProcessResult;
+
 /// Where a run is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,50 +120,6 @@ impl Outcome {
             Self::Failed(why) | Self::TimedOut(why) | Self::Cancelled(why) | Self::Interrupted(why) | Self::Refused(why) => {
                 Some(why)
             }
-        }
-    }
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "result", content = "detail", rename_all = "snake_case")]
-pub enum ProcessResult {
-    /// By itself, with this status.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
-    /// It took too long and was ended.
-    TimedOut,
-    /// It was ended because its run was cancelled.
-    Cancelled,
-    /// It never began.
-    NotStarted(String),
-}
-
-impl ProcessResult {
-    /// Exit status 0.
-    #[must_use]
-    pub const fn is_success(&self) -> bool {
-        matches!(self, Self::Exited(0))
-    }
-}
-
-impl fmt::Display for ProcessResult {
-    /// In words: `exited with status 1`, `was killed by SIGKILL`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(0) => f.write_str("succeeded"),
-            // The shell's own two, POSIX.1-2017 section 2.8.2.
-            Self::Exited(126) => f.write_str("exited with status 126 (a command is not executable)"),
-            Self::Exited(127) => f.write_str("exited with status 127 (a command was not found)"),
-            Self::Exited(status) => write!(f, "exited with status {status}"),
-            Self::Signaled(number) => match nix::sys::signal::Signal::try_from(*number) {
-                Ok(signal) => write!(f, "was killed by {signal}"),
-                Err(_) => write!(f, "was killed by signal {number}"),
-            },
-            Self::TimedOut => f.write_str("took too long and was ended"),
-            Self::Cancelled => f.write_str("was cancelled"),
-            Self::NotStarted(why) => write!(f, "could not start: {why}"),
         }
     }
 }

@@ -50,9 +50,36 @@ CREATE UNIQUE INDEX run_running ON run (lane) WHERE state = 'running';
 CREATE INDEX run_queued ON run (lane, coalesce(place, id)) WHERE state = 'queued';
 -- What may start, in the order in which it does.
 CREATE INDEX run_turn ON run (priority DESC, id) WHERE turn = 1;
+CREATE UNIQUE INDEX run_turn_of_lane ON run (lane) WHERE turn = 1;
+-- Who is asked for once more while it waits, and who was told of once already.
+CREATE INDEX run_waiting ON run (repository, job, ref, sha) WHERE state = 'queued';
+CREATE INDEX run_made_or_gone ON run (repository, job, ref, action, id) WHERE action <> 'changed';
 CREATE INDEX run_by_job ON run (repository, job, ref, id);
+CREATE INDEX run_by_origin ON run (origin) WHERE origin IS NOT NULL;
+-- What people look for.
+CREATE INDEX run_of_repository ON run (repository, id);
+CREATE INDEX run_of_job ON run (job, id);
+CREATE INDEX run_that_went_wrong ON run (state, id) WHERE state NOT IN ('queued', 'running', 'succeeded');
 UPDATE run SET turn = 1 WHERE id IN (SELECT min(id) FROM run WHERE state = 'queued' GROUP BY lane)
     AND lane NOT IN (SELECT lane FROM run WHERE state = 'running');
+
+-- What each job put last where it is used: the commit of the last `deploy` that succeeded on a line, which is a ref, all
+-- tags together ('refs/tags/*'), or '' for what has no ref. It outlives the run.
+CREATE TABLE deployed (
+    repository TEXT NOT NULL,
+    job TEXT NOT NULL,
+    line TEXT NOT NULL,
+    sha TEXT NOT NULL CHECK (length(sha) IN (40, 64)),
+    run INTEGER NOT NULL,
+    deployed_at INTEGER NOT NULL,
+    PRIMARY KEY (repository, job, line)
+) STRICT, WITHOUT ROWID;
+INSERT INTO deployed (repository, job, line, sha, run, deployed_at)
+    SELECT repository, job, iif(ref GLOB 'refs/tags/*', 'refs/tags/*', coalesce(ref, '')), sha, max(id), ended_at
+    FROM run
+    WHERE sha IS NOT NULL AND ended_at IS NOT NULL AND kind NOT IN ('branch_deleted', 'tag_deleted')
+      AND EXISTS (SELECT 1 FROM step WHERE run = run.id AND name = 'deploy' AND result = '{"result":"exited","detail":0}')
+    GROUP BY 1, 2, 3;
 
 -- Lanes in which nothing starts until a person lets them go on.
 CREATE TABLE hold (

@@ -8,12 +8,13 @@ use super::replay::Replay;
 use super::rows::{self, DELIVERY_COLUMNS, NOTICE_COLUMNS, RUN_COLUMNS};
 use super::transitions::failing;
 use super::{
-    Admission, Admitted, KnownDelivery, KnownRefs, Ledger, LedgerError, NewNotice, Notice, NoticeId, NoticeState, Outcome,
-    Reconciled, RefAnswer, Run, ScheduleLook, ScheduleState, StepRecord, admission, reconciliation, schedules, transitions,
+    Admission, Admitted, Deployed, Finish, Hold, KnownDelivery, KnownRefs, Ledger, LedgerError, Notice, NoticeId, NoticeState,
+    Reconciled, RefAnswer, Request, Run, RunQuery, ScheduleLook, ScheduleState, StepRecord, Waiting, admission, asking, deployed,
+    holds, reconciliation, schedules, transitions, waiting,
 };
 use crate::clock::Instant;
 use crate::git_name::{RefName, Sha};
-use crate::names::{DeliveryId, JobName, RunId};
+use crate::names::{DeliveryId, JobName, RunId, SourceName};
 use crate::record::InboxIdentity;
 use crate::repository_name::RepositoryName;
 use crate::sqlite;
@@ -134,6 +135,48 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn start(
+        &mut self,
+        source: &SourceName,
+        request: &Request,
+        by: &str,
+        allow_older: bool,
+        now: Instant,
+    ) -> Result<Admitted, LedgerError> {
+        self.write(|transaction| asking::start(transaction, source, request, by, allow_older, now).map_err(failing))
+    }
+
+    fn rerun(
+        &mut self,
+        of: RunId,
+        request: &Request,
+        by: &str,
+        allow_older: bool,
+        now: Instant,
+    ) -> Result<Admitted, LedgerError> {
+        self.write(|transaction| asking::rerun(transaction, of, request, by, allow_older, now))
+    }
+
+    fn cancel(&mut self, run: RunId, reason: &str, now: Instant) -> Result<bool, LedgerError> {
+        self.write(|transaction| transitions::cancel(transaction, run, reason, now).map_err(failing))
+    }
+
+    fn hold(&mut self, lane: &str, run: Option<RunId>, by: &str, reason: &str, now: Instant) -> Result<bool, LedgerError> {
+        self.write(|transaction| holds::insert(transaction, lane, run, Some(by), reason, now).map_err(failing))
+    }
+
+    fn release(&mut self, lane: &str) -> Result<bool, LedgerError> {
+        self.write(|transaction| holds::remove(transaction, lane).map_err(failing))
+    }
+
+    fn holds(&self) -> Result<Vec<Hold>, LedgerError> {
+        holds::all(&self.connection).map_err(failing)
+    }
+
+    fn waiting(&self, run: &Run, now: Instant) -> Result<Option<Waiting>, LedgerError> {
+        waiting::of(&self.connection, run, now).map_err(failing)
+    }
+
     fn schedules(&self) -> Result<Vec<ScheduleState>, LedgerError> {
         self.all(&format!("SELECT {} FROM schedule_state ORDER BY repository, job", schedules::COLUMNS), [], schedules::state)
     }
@@ -188,17 +231,24 @@ impl Ledger for SqliteLedger {
     }
 
     fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql =
-            "SELECT id FROM run WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1) ORDER BY priority DESC, id LIMIT ?2";
+        let sql = "SELECT id FROM run INDEXED BY run_turn WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1)
+                   ORDER BY priority DESC, id LIMIT ?2";
         self.all(sql, params![now.millis(), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
     fn running(&self) -> Result<Vec<Run>, LedgerError> {
-        self.all(&format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'running' ORDER BY id"), [], rows::run)
+        // As many as there are slots, whatever else there is.
+        let sql = format!("SELECT {RUN_COLUMNS} FROM run INDEXED BY run_running WHERE state = 'running' ORDER BY id");
+        self.all(&sql, [], rows::run)
     }
 
     fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError> {
-        self.all(&format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY id"), [lane], rows::run)
+        let sql = format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY coalesce(place, id), id");
+        self.all(&sql, [lane], rows::run)
+    }
+
+    fn newest_in(&self, lane: &str) -> Result<Option<RunId>, LedgerError> {
+        transitions::newest_in(&self.connection, lane).map_err(failing)
     }
 
     fn claim(&mut self, run: RunId, now: Instant) -> Result<Option<Run>, LedgerError> {
@@ -214,15 +264,8 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn finish(
-        &mut self,
-        run: RunId,
-        outcome: &Outcome,
-        steps: &[StepRecord],
-        notices: &[NewNotice],
-        now: Instant,
-    ) -> Result<(), LedgerError> {
-        self.write(|transaction| transitions::finish(transaction, run, outcome, steps, notices, now))
+    fn finish(&mut self, run: RunId, finish: &Finish<'_>, now: Instant) -> Result<Option<RunId>, LedgerError> {
+        self.write(|transaction| transitions::finish(transaction, run, finish, now))
     }
 
     fn run(&self, run: RunId) -> Result<Option<Run>, LedgerError> {
@@ -235,8 +278,15 @@ impl Ledger for SqliteLedger {
         Ok(self.first(sql, [run.number()], |_| Ok(()))?.is_some())
     }
 
-    fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError> {
-        self.all(&format!("SELECT {RUN_COLUMNS} FROM run ORDER BY id DESC LIMIT ?1"), [limited(limit)], rows::run)
+    fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, LedgerError> {
+        let sql = format!("SELECT {RUN_COLUMNS} FROM run {} ORDER BY id DESC LIMIT ?3", query.conditions());
+        let repository = query.repository.as_ref().map(RepositoryName::as_str);
+        let job = query.job.as_ref().map(JobName::as_str);
+        self.all(&sql, params![repository, job, limited(query.limit)], rows::run)
+    }
+
+    fn made_from(&self, run: RunId) -> Result<Vec<Run>, LedgerError> {
+        self.all(&format!("SELECT {RUN_COLUMNS} FROM run WHERE origin = ?1 ORDER BY id"), [run.number()], rows::run)
     }
 
     fn steps(&self, run: RunId) -> Result<Vec<StepRecord>, LedgerError> {
@@ -263,6 +313,15 @@ impl Ledger for SqliteLedger {
         self.all(&sql, params![own, id], rows::delivery)
     }
 
+    fn last_deployed(
+        &self,
+        repository: &RepositoryName,
+        job: &JobName,
+        reference: Option<&RefName>,
+    ) -> Result<Option<Deployed>, LedgerError> {
+        deployed::last(&self.connection, repository, job, reference).map_err(failing)
+    }
+
     fn previous(
         &self,
         repository: &RepositoryName,
@@ -272,7 +331,9 @@ impl Ledger for SqliteLedger {
     ) -> Result<Option<Run>, LedgerError> {
         let sql = format!(
             "SELECT {RUN_COLUMNS} FROM run WHERE repository = ?1 AND job = ?2 AND ref IS ?3 AND id < ?4
-             AND state IN ('succeeded', 'failed', 'timed_out', 'interrupted') ORDER BY id DESC LIMIT 1"
+             AND state IN ('succeeded', 'failed', 'timed_out', 'interrupted')
+             AND NOT EXISTS (SELECT 1 FROM run AS again WHERE again.origin = run.id AND again.cause = 'retry')
+             ORDER BY id DESC LIMIT 1"
         );
         self.first(&sql, params![repository.as_str(), job.as_str(), text(reference), run.number()], rows::run)
     }
@@ -283,11 +344,9 @@ impl Ledger for SqliteLedger {
         job: &JobName,
         reference: Option<&RefName>,
     ) -> Result<Option<Instant>, LedgerError> {
-        let sql = "SELECT max(created_at) FROM notice
-                   WHERE run IN (SELECT id FROM run WHERE repository = ?1 AND job = ?2 AND ref IS ?3)";
-        let told =
-            self.first(sql, params![repository.as_str(), job.as_str(), text(reference)], |row| row.get::<_, Option<i64>>(0))?;
-        Ok(told.flatten().map(Instant::from_millis))
+        let sql = "SELECT notice.created_at FROM run CROSS JOIN notice ON notice.run = run.id
+                   WHERE repository = ?1 AND job = ?2 AND ref IS ?3 ORDER BY run.id DESC LIMIT 1";
+        self.first(sql, params![repository.as_str(), job.as_str(), text(reference)], |row| row.get(0).map(Instant::from_millis))
     }
 
     fn due_notices(&self, now: Instant, limit: usize) -> Result<Vec<Notice>, LedgerError> {

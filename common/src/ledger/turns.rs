@@ -9,7 +9,10 @@ use crate::names::RunId;
 /// Gives the turn to whoever has it now. To be called after everything that may have changed it.
 pub(super) fn pass_turn(transaction: &Transaction<'_>, lane: &str) -> rusqlite::Result<()> {
     let first = "SELECT id FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY coalesce(place, id), id LIMIT 1";
-    let take = format!("UPDATE run SET turn = 0 WHERE turn = 1 AND state = 'queued' AND lane = ?1 AND id <> ({first})");
+    let take = format!(
+        "UPDATE run INDEXED BY run_turn_of_lane SET turn = 0
+         WHERE turn = 1 AND lane = ?1 AND (id <> ({first}) OR EXISTS (SELECT 1 FROM hold WHERE lane = ?1))"
+    );
     transaction.prepare_cached(&take)?.execute(params![lane])?;
     let give = format!(
         "UPDATE run SET turn = 1 WHERE turn = 0 AND id = ({first})

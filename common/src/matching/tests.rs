@@ -155,3 +155,21 @@ proptest::proptest! {
         proptest::prop_assert_eq!(matches(&config, &source, &plain), matches(&config, &source, &other));
     }
 }
+
+#[test]
+fn a_commit_that_wants_nothing_to_run_is_the_reason_where_all_else_fits() {
+    let pushed = |reference: &str, message: &str| {
+        let mut event = touching(Event { sha: Some(SHA.parse().unwrap()), ..event(Kind::Push, reference) }, &["a"]);
+        event.commits.as_mut().unwrap()[0].message = message.to_owned();
+        event
+    };
+    let when = "{ event = 'push', branch = 'master' }";
+    assert_eq!(why(when, &pushed("refs/heads/master", "Fix")), "");
+    assert_eq!(why(when, &pushed("refs/heads/master", "Fix [ci skip]")), "its commit says [ci skip]");
+    let of_another = why(when, &pushed("refs/heads/develop", "Fix [ci skip]"));
+    assert_eq!(of_another, r#"branch "develop" does not fit "master""#);
+    // A branch is made, whatever the commit says that it begins with.
+    let made = Event { created: Some(true), ..pushed("refs/heads/master", "Fix [ci skip]") };
+    assert_eq!(why("{ event = 'branch_created' }", &made), "");
+    assert_eq!(why(when, &made), "its commit says [ci skip]");
+}

@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::server::wait_for;
 
 /// A group for the machine in each hierarchy that systemd uses: cgroup v2, and its own named one of v1 where that is.
 #[derive(Debug)]
@@ -30,5 +33,19 @@ impl Cgroups {
     /// Words for a shell that is to enter them.
     pub(super) fn entering(&self) -> String {
         self.0.iter().map(|folder| format!("echo 0 >{}/cgroup.procs; ", folder.display())).collect()
+    }
+
+    /// Removes what a machine left in them that had no time to: a real one forgets its groups when its power fails.
+    pub(super) fn empty(&self) {
+        wait_for("the machine's cgroups to be empty", || {
+            let has_left =
+                |folder: &PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| entry.path().is_dir());
+            for folder in &self.0 {
+                let mut find = Command::new("find");
+                find.arg(folder).args(["-mindepth", "1", "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+                let _ = find.stderr(Stdio::null()).status();
+            }
+            (!self.0.iter().any(has_left)).then_some(())
+        });
     }
 }

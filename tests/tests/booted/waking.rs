@@ -36,7 +36,7 @@ fn crons_line_makes_passes_whose_runs_outlive_cron() {
         "systemctl stop 'hookspool-worker.*'
          sed 's/^\\* \\* \\* \\* \\*/@reboot/' /usr/src/hookspool/systemd/hookspool.cron >/etc/cron.d/hookspool; grep -q ^@reboot /etc/cron.d/hookspool
          cd /srv/clone; git push --quiet origin HEAD:refs/heads/cron
-         hookspool send --repository github.com/octo/shop --ref cron --id by-cron
+         hookspool send --repository github.com/octo/shop --ref cron --pusher mona@example.org --id by-cron
          rm -f /run/crond.reboot; systemctl restart cron",
     );
     server.machine.wait_until("test -s /srv/out/cron.began");

@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
 use hookspool_worker::launcher::{self, Program};
-use hookspool_worker::{git, import, logging, pass, reconcile, runner};
+use hookspool_worker::{git, import, logging, pass, process, reconcile, runner};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done
@@ -58,6 +58,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::close_inherited_descriptors();
     // Before anybody can replace it.
     let program = Program::own();
     let options = Options::parse();
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
         Command::Import => import::importer(&config),
         // What was found is for a pass to start.
         Command::Reconcile => match reconcile::reconcile(&config, credentials, &SystemClock) {
-            Ok(true) => runner::wake_a_pass(&config, &program),
+            Ok(true) => runner::become_pass(&config, &program),
             other => other.map(drop),
         },
         // A runner that had nothing to run has changed nothing that a pass should look at: it would only wake the one

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use hookspool_common::config::{Config, Paths};
+use hookspool_common::config::Config;
 use hookspool_common::names::RunId;
 use nix::unistd::{geteuid, setsid};
 
@@ -23,6 +23,9 @@ use crate::runner::CLAIMED;
 
 /// The cgroup of all such runners, below the mount of cgroup v2. It stays: nobody leaves it before their end.
 const GROUP: &str = "hookspool/runners";
+
+/// The variable by which one knows that standard error is systemd's journal (systemd.exec(5)).
+const JOURNAL: &str = "JOURNAL_STREAM";
 
 /// What a runner does first, so that nothing that is done to the pass, its process group, its session or its cgroup
 /// reaches it.
@@ -45,7 +48,7 @@ pub(crate) fn leave_the_pass() {
 pub struct Detached {
     program: Program,
     config_file: PathBuf,
-    paths: Paths,
+    logs: PathBuf,
     credentials: Option<PathBuf>,
 }
 
@@ -53,7 +56,7 @@ impl Detached {
     /// The launcher of this installation.
     #[must_use]
     pub fn new(config: &Config, program: &Program, credentials: Option<PathBuf>) -> Self {
-        Self { program: program.clone(), config_file: config.file.clone(), paths: config.paths.clone(), credentials }
+        Self { program: program.clone(), config_file: config.file.clone(), logs: config.paths.logs.clone(), credentials }
     }
 
     fn command(&self, run: RunId) -> anyhow::Result<Command> {
@@ -64,7 +67,10 @@ impl Detached {
             command.env("CREDENTIALS_DIRECTORY", folder);
         }
         // It must not hold open the pipe on which cron waits for the pass's end, nor write to a terminal.
-        command.stderr(worker_log(&self.paths)?);
+        match std::env::var_os(JOURNAL) {
+            Some(stream) => command.env(JOURNAL, stream),
+            None => command.stderr(worker_log(&self.logs)?),
+        };
         Ok(command)
     }
 }

@@ -31,7 +31,8 @@ pub use transport::{Mailer, MailerError, SendError};
 /// Whoever no mail can be made for is replaced by the fallback, as somebody who may not be mailed is.
 #[must_use]
 pub fn notices(mail: &config::Mail, notify: &Notify, story: &Story<'_>, since_last_told: Option<Duration>) -> Vec<NewNotice> {
-    if !tells(notify.on, story.outcome, story.before, since_last_told) {
+    // What waits for a person is told of, however often the job failed before.
+    if !story.is_held && !tells(notify.on, story.outcome, story.before, since_last_told) {
         return Vec::new();
     }
     let mut notices: Vec<NewNotice> = Vec::new();

@@ -21,6 +21,7 @@ pub(super) struct Sample {
     pub(super) output_end: String,
     pub(super) before: Before,
     pub(super) kept: Option<PathBuf>,
+    pub(super) is_held: bool,
     pub(super) config_path: Option<PathBuf>,
 }
 
@@ -46,6 +47,7 @@ impl Sample {
             output_end: "deployed\n".to_owned(),
             before: Before::Succeeded,
             kept: None,
+            is_held: false,
             config_path: None,
         }
     }
@@ -78,6 +80,7 @@ impl Sample {
             output_end: &self.output_end,
             before: self.before,
             kept: self.kept.as_deref(),
+            is_held: self.is_held,
             config_path: self.config_path.as_deref(),
         }
     }

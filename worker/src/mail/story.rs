@@ -35,6 +35,8 @@ pub struct Story<'a> {
     pub before: Before,
     /// Where its workspace stays, if it does.
     pub kept: Option<&'a Path>,
+    /// Whether its lane is held because of it.
+    pub is_held: bool,
     /// The configuration's file, unless it is the default one.
     pub config_path: Option<&'a Path>,
 }

@@ -92,6 +92,9 @@ fn opening(story: &Story<'_>) -> String {
     let meaning = match (story.outcome, story.before) {
         (Outcome::Succeeded, Before::Broken) => " The run before it had failed.",
         (Outcome::Failed(_) | Outcome::TimedOut(_), Before::Succeeded) => " The run before it had succeeded.",
+        (Outcome::Interrupted(_), _) if story.is_held => {
+            " How far it came is not known, so nothing more starts in its lane until you say so: look first."
+        }
         (Outcome::Interrupted(_), _) => " How far it came is not known: look before you run it again.",
         (Outcome::Refused(_), _) => " None of its commands was run.",
         _ => "",
@@ -165,6 +168,9 @@ fn facts(story: &Story<'_>) -> Vec<Vec<String>> {
     // Whoever is told did not push anything just now.
     facts.extend(run.cause.in_words().map(|cause| fact("Cause", one_line(&cause, MAX_NAME))));
     let took = run.started_at.map(|started| format!(", took {}", duration(story.ended_at.since(started)))).unwrap_or_default();
+    if run.attempt > 1 {
+        facts.push(fact("Attempt", run.attempt.to_string()));
+    }
     facts.push(fact("Run", format!("{}{took}, ended {}", run.id, time(story.ended_at))));
     facts
 }
@@ -223,7 +229,13 @@ fn output(story: &Story<'_>) -> Option<String> {
 fn how_to_see_more(story: &Story<'_>) -> String {
     let config = story.config_path.map(|path| format!(" --config {}", shell_word(path))).unwrap_or_default();
     let run = story.run;
-    let mut text = "To see more, on the server:\n".to_owned();
+    let mut text = String::new();
+    if story.is_held {
+        let (again, go_on) = (format!("hookspool rerun {}{config}", run.id), format!("hookspool release {}{config}", run.id));
+        text.push_str(&format!("To go on, on the server, either of these:\n  {again}\n  {go_on}\n"));
+        text.push_str("The first runs it again, the second goes on without it.\n\n");
+    }
+    text.push_str("To see more, on the server:\n");
     // What never started has no log.
     if run.started_at.is_some() {
         text.push_str(&format!("  hookspool log {}{config}\n", run.id));

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::view::print_json;
 use super::{Exit, options};
+use crate::process::GroupLimit;
 
 pub(super) fn check(path: &Path, options: &options::Check) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
@@ -128,6 +129,7 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(
         unknown.map(|name| format!("there is no user `{name}` on this machine; make one with: adduser --system --group {name}")),
     );
+    warnings.extend(beyond_this_machine(config));
     if config.mail.is_none() {
         warnings.push("there is no [mail], so nobody is told of any run".to_owned());
     }
@@ -154,6 +156,24 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.repositories.is_empty() {
         let folder = config.directory().join("repositories");
         warnings.push(format!("there is no repository in {}, so every delivery is ignored", folder.display()));
+    }
+    warnings
+}
+
+/// Limits that nothing on this machine could hold. A run with one goes on without it.
+fn beyond_this_machine(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for repository in &config.repositories {
+        for job in &repository.jobs {
+            let lacking = GroupLimit::lacking(&job.limits.or(config.worker.limits));
+            warnings.extend(lacking.into_iter().filter_map(|limit| {
+                let (key, why) = (limit.key, limit.given.err()?);
+                Some(format!(
+                    "job `{}` of {} has a limit that this machine cannot give: {key} ({why})",
+                    job.name, repository.name
+                ))
+            }));
+        }
     }
     warnings
 }

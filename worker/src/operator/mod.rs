@@ -1,8 +1,9 @@
-//! `hookspool`: the operator's program. It looks and explains. `replay` alone changes what the worker owns: it adds runs to
-//! the ledger, as whoever calls it.
+//! `hookspool`: the operator's program. It looks and explains. What it changes of the worker's is in the ledger, as whoever
+//! calls it: `replay`, `rerun` and `run` add runs, `cancel` ends them, `hold` and `release` stop lanes and let them go on.
 
 mod options; // the command line
 mod stored; // the ledger, opened to look into it
+mod writing; // the ledger, opened to change it
 mod view; // runs, deliveries and mails as JSON and as text
 mod check;
 mod explain;
@@ -13,9 +14,13 @@ mod asked; // what a stored delivery asks for
 mod deliveries;
 mod delivery; // one of them
 mod beside; // our other programs
-mod passing; // who makes the pass after a replay
+mod passing; // who makes the pass after a change
 mod replay;
 mod rehearsal; // a replay that runs nothing
+mod run; // a job by hand
+mod rerun;
+mod cancel;
+mod hold; // and release, and what is held
 mod runs;
 mod schedule;
 mod show;
@@ -84,6 +89,12 @@ fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Send(send) => send::send(&config()?, &send),
         Command::Deliveries(deliveries) => deliveries::deliveries(&config()?, &deliveries),
         Command::Replay(replay) => replay::replay(&config()?, &replay),
+        Command::Run(run) => run::run(&config()?, &run),
+        Command::Rerun(rerun) => rerun::rerun(&config()?, &rerun),
+        Command::Cancel(cancel) => cancel::cancel(&config()?, &cancel),
+        Command::Hold(hold) => hold::hold(&config()?, &hold),
+        Command::Release(release) => hold::release(&config()?, &release),
+        Command::Holds(holds) => hold::holds(&config()?, &holds),
         Command::Runs(runs) => runs::runs(&config()?, &runs),
         Command::Schedule(schedule) => schedule::schedule(&config()?, &schedule, &SystemClock),
         Command::Show(show) => show::show(&config()?, &show),

@@ -11,7 +11,6 @@ use hookspool_common::config::Config;
 use hookspool_common::inbox::Query;
 use hookspool_common::ledger::{Admission, Admitted, Ledger, LedgerError, SqliteLedger};
 use hookspool_common::record::{InboxIdentity, Record};
-use nix::unistd::{User, geteuid, getuid};
 use serde_json::{Value, json};
 
 use super::asked::{Asked, summary};
@@ -19,7 +18,7 @@ use super::delivery::{Found, find};
 use super::inbox::Stored;
 use super::passing::Passing;
 use super::view::{print_json, shown};
-use super::{Exit, inbox, options, rehearsal};
+use super::{Exit, inbox, options, rehearsal, writing};
 use crate::admission::admission;
 use crate::folders::Folders;
 
@@ -158,7 +157,7 @@ fn make_runs(
     inbox: &InboxIdentity,
     batch: &[Admission],
 ) -> anyhow::Result<Vec<Vec<Admitted>>> {
-    let by = who();
+    let by = writing::who();
     let try_it = || -> anyhow::Result<Result<Vec<Vec<Admitted>>, LedgerError>> {
         let path = Folders::new(&config.paths).ledger();
         let mut ledger = SqliteLedger::open(&path).context("cannot write the ledger; it belongs to whoever runs the worker")?;
@@ -173,13 +172,6 @@ fn make_runs(
     }
     passing.make(config).context("cannot take over what has only just come")?;
     Ok(try_it()??)
-}
-
-/// The person who asks, also when it is root by sudo.
-fn who() -> String {
-    let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| geteuid().is_root() && !name.is_empty());
-    let own = || User::from_uid(getuid()).ok().flatten().map_or_else(|| getuid().to_string(), |user| user.name);
-    by_sudo.unwrap_or_else(own)
 }
 
 #[cfg(test)]

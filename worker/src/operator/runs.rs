@@ -3,25 +3,29 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
+use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::Config;
-use hookspool_common::ledger::{Run, RunState};
-use serde_json::Value;
+use hookspool_common::ledger::{Run, RunQuery, RunState};
+use serde_json::{Value, json};
 
-use super::view::{print_columns, print_json, run_json, second, shown, took};
+use super::view::{print_columns, print_json, run_json, second, shown, took, waiting_text};
 use super::{Exit, options, stored};
 
 pub(super) fn runs(config: &Config, options: &options::Runs) -> anyhow::Result<Exit> {
     let state = options.state.as_deref().map(parse_state).transpose()?;
-    let mut runs = match stored::ledger(config)? {
-        // Filtering comes first, so that `-n` counts what is shown.
-        Some(ledger) => ledger.runs(if state.is_some() { usize::MAX } else { options.limit })?,
-        None => Vec::new(),
-    };
-    runs.retain(|run| state.is_none_or(|state| run.state == state));
-    runs.truncate(options.limit);
+    let repository = options.repository.as_deref().map(str::parse).transpose()?;
+    let job = options.job.as_deref().map(str::parse).transpose()?;
+    let query = RunQuery { state, repository, job, limit: options.limit };
+    let mut runs = Vec::new();
+    if let Some(ledger) = stored::ledger(config)? {
+        for run in ledger.runs(&query)? {
+            let waiting = ledger.waiting(&run, SystemClock.now())?.map(|waiting| waiting_text(&waiting));
+            runs.push((run, waiting));
+        }
+    }
     let mut out = io::stdout().lock();
     if options.json {
-        print_json(&mut out, &Value::Array(runs.iter().map(run_json).collect()))?;
+        print_json(&mut out, &Value::Array(runs.iter().map(json).collect()))?;
     } else if runs.is_empty() {
         writeln!(out, "no runs")?;
     } else {
@@ -38,7 +42,13 @@ fn parse_state(text: &str) -> anyhow::Result<RunState> {
     state.with_context(|| format!("there is no state {text:?}; the states are: {}", known.join(", ")))
 }
 
-fn row(run: &Run) -> Vec<String> {
+fn json((run, waiting): &(Run, Option<String>)) -> Value {
+    let mut json = run_json(run);
+    json["waiting"] = json!(waiting);
+    json
+}
+
+fn row((run, waiting): &(Run, Option<String>)) -> Vec<String> {
     vec![
         run.id.to_string(),
         run.state.to_string(),
@@ -48,6 +58,6 @@ fn row(run: &Run) -> Vec<String> {
         run.sha.as_ref().map_or("-", |sha| sha.short()).to_owned(),
         second(run.queued_at),
         took(run.started_at, run.ended_at),
-        run.reason.as_deref().map(shown).unwrap_or_default(),
+        run.reason.as_deref().map(shown).or_else(|| waiting.clone()).unwrap_or_default(),
     ]
 }

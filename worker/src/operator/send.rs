@@ -56,7 +56,8 @@ fn source_of<'c>(config: &'c Config, repository: &'c Repository) -> Option<&'c S
     repository.sources.iter().find(tells).or(repository.sources.first())
 }
 
-fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Repository> {
+/// The repository with this name.
+pub(super) fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Repository> {
     let name: RepositoryName = name.parse()?;
     let found = config.repositories.iter().find(|repository| repository.name == name);
     found.with_context(|| format!("{name} is not in the configuration"))
@@ -99,13 +100,7 @@ fn present_push(
     provider: Provider,
     repository: &Repository,
 ) -> anyhow::Result<Option<(&'static str, Vec<u8>)>> {
-    let wanted = options.reference.as_deref().unwrap_or("HEAD");
-    let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
-    let said = git_ls_remote(config, repository, &full)?;
-    let symbolic = said.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix(&format!("\t{full}")));
-    let reference: RefName = symbolic.unwrap_or(&full).parse()?;
-    let sha = said.lines().find_map(|line| line.strip_suffix(&format!("\t{full}"))?.parse::<Sha>().ok());
-    let sha = sha.with_context(|| format!("{} has no {full}", repository.clone))?;
+    let (reference, sha) = present(config, repository, options.reference.as_deref())?;
     let address = options.pusher.clone().unwrap_or_else(|| "noreply@github.com".to_owned());
     let commit = PushedCommit { sha: sha.clone(), message: "Sent by hand with `hookspool send`".to_owned(), paths: None };
     let push = PushedRef {
@@ -118,6 +113,17 @@ fn present_push(
         commits: &[commit],
     };
     Ok(delivery_of(provider, &push))
+}
+
+/// A ref that the forge has now, and what it is at: a branch by its name, a full ref, or the default branch.
+pub(super) fn present(config: &Config, repository: &Repository, wanted: Option<&str>) -> anyhow::Result<(RefName, Sha)> {
+    let wanted = wanted.unwrap_or("HEAD");
+    let full = if wanted.starts_with("refs/") || wanted == "HEAD" { wanted.to_owned() } else { format!("refs/heads/{wanted}") };
+    let said = git_ls_remote(config, repository, &full)?;
+    let symbolic = said.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix(&format!("\t{full}")));
+    let reference: RefName = symbolic.unwrap_or(&full).parse()?;
+    let sha = said.lines().find_map(|line| line.strip_suffix(&format!("\t{full}"))?.parse::<Sha>().ok());
+    Ok((reference, sha.with_context(|| format!("{} has no {full}", repository.clone))?))
 }
 
 fn git_ls_remote(config: &Config, repository: &Repository, reference: &str) -> anyhow::Result<String> {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::Config;
 use hookspool_common::ledger::{KnownDelivery, Ledger, Notice, Run, StepRecord};
 use hookspool_common::names::RunId;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::view::{
     delivery_json, duration_text, notice_json, notice_text, print_columns, print_json, run_json, shown, step_json, took,
+    waiting_text,
 };
 use super::{Exit, options, stored};
 use crate::folders::Folders;
@@ -21,6 +23,10 @@ pub(super) struct Shown {
     pub(super) steps: Vec<StepRecord>,
     pub(super) deliveries: Vec<KnownDelivery>,
     pub(super) notices: Vec<Notice>,
+    /// What it waits for.
+    waiting: Option<String>,
+    /// The runs that were made from it.
+    made: Vec<RunId>,
     log: PathBuf,
     kept: Option<PathBuf>,
 }
@@ -30,7 +36,18 @@ impl Shown {
         // The ledger learns of the steps with the outcome; until then the journal has them.
         let steps = if run.state.is_final() { ledger.steps(run.id)? } else { journal::read(&folders.run(run.id)).steps };
         let (deliveries, notices) = (ledger.deliveries_of(run.id)?, ledger.notices_of(run.id)?);
-        Ok(Self { steps, deliveries, notices, log: packed_log::path(folders, run.id), kept: kept::path(folders, run.id), run })
+        let waiting = ledger.waiting(&run, SystemClock.now())?.map(|waiting| waiting_text(&waiting));
+        let made = ledger.made_from(run.id)?.into_iter().map(|run| run.id).collect();
+        Ok(Self {
+            steps,
+            deliveries,
+            notices,
+            waiting,
+            made,
+            log: packed_log::path(folders, run.id),
+            kept: kept::path(folders, run.id),
+            run,
+        })
     }
 
     pub(super) fn json(&self) -> Value {
@@ -38,6 +55,8 @@ impl Shown {
         json["steps"] = self.steps.iter().map(step_json).collect();
         json["deliveries"] = self.deliveries.iter().map(delivery_json).collect();
         json["mails"] = self.notices.iter().map(notice_json).collect();
+        json["waiting"] = json!(self.waiting);
+        json["made_anew_as"] = json!(self.made);
         json["log"] = json!(self.log);
         json["workspace"] = json!(self.kept);
         json["event"] = json!(self.run.event);
@@ -95,6 +114,11 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     fact("commit", run.sha.as_ref().map(ToString::to_string));
     fact("pusher", event.pusher.login.clone().or_else(|| event.pusher.name.clone()));
     fact("cause", run.cause.in_words());
+    fact("attempt", (run.attempt > 1).then(|| run.attempt.to_string()));
+    fact("waiting", shown.waiting.clone());
+    let made: Vec<String> = shown.made.iter().map(|run| format!("run {run}")).collect();
+    fact("made anew", (!made.is_empty()).then(|| made.join(", ")));
+    fact("lane", Some(run.lane.clone()));
     fact("queued", Some(run.queued_at.to_string()));
     fact("started", run.started_at.map(|at| at.to_string()));
     fact("ended", run.ended_at.map(|at| at.to_string()));
@@ -109,7 +133,9 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
         };
         print_columns(out, &shown.steps.iter().map(row).collect::<Vec<_>>())?;
     }
-    writeln!(out, "\ndeliveries")?;
+    if !shown.deliveries.is_empty() {
+        writeln!(out, "\ndeliveries")?;
+    }
     for delivery in &shown.deliveries {
         let id = delivery.provider_id.as_deref().map(|id| format!(" ({})", self::shown(id))).unwrap_or_default();
         writeln!(out, "  {}{id} received {}", delivery.id, delivery.received_at)?;

@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use hookspool_common::clock::Instant;
-use hookspool_common::ledger::{KnownDelivery, Notice, NoticeState, Run, StepRecord};
+use hookspool_common::ledger::{ExceededLimit, KnownDelivery, Notice, NoticeState, ProcessResult, Run, StepRecord, Waiting};
 use serde_json::{Value, json};
 
+use super::hold::sentence;
 use crate::harmless::harmless;
 
 /// A run as JSON. Times are RFC 3339 in UTC.
@@ -24,11 +25,25 @@ pub(super) fn run_json(run: &Run) -> Value {
         "asked_by": run.cause.by(),
         "origin": run.cause.origin(),
         "attempt": run.attempt,
+        "lane": run.lane,
+        "priority": run.priority,
+        "not_before": run.not_before.map(|at| at.to_string()),
+        "allow_older": run.allow_older,
         "queued_at": run.queued_at.to_string(),
         "started_at": run.started_at.map(|at| at.to_string()),
         "ended_at": run.ended_at.map(|at| at.to_string()),
         "duration_ms": run.started_at.zip(run.ended_at).map(|(start, end)| end.since(start)),
     })
+}
+
+/// What a run waits for: `waits for run 7 of its lane`.
+pub(super) fn waiting_text(waiting: &Waiting) -> String {
+    match waiting {
+        Waiting::Held(hold) => format!("waits, because its lane is held {}", sentence(hold)),
+        Waiting::Behind(run) => format!("waits for run {run} of its lane"),
+        Waiting::Until(at) => format!("waits until {}", second(*at)),
+        Waiting::Slot => "waits for a slot".to_owned(),
+    }
 }
 
 /// A step as JSON.
@@ -39,7 +54,8 @@ pub(super) fn step_json(step: &StepRecord) -> Value {
         "ended_at": step.ended_at.map(|at| at.to_string()),
         "duration_ms": step.ended_at.map(|end| end.since(step.started_at)),
         "result": step.result.as_ref().map(ToString::to_string),
-        "exit_status": match step.result { Some(hookspool_common::ledger::ProcessResult::Exited(status)) => Some(status), _ => None },
+        "exit_status": step.result.as_ref().and_then(ProcessResult::exit_status),
+        "limit": step.result.as_ref().and_then(ProcessResult::exceeded).map(ExceededLimit::as_str),
     })
 }
 

@@ -1,22 +1,26 @@
-//! Starting a child: the only unsafe code of the worker, because between fork and exec Rust guarantees nothing.
-//!
-//! A child gets a clean environment, a session of its own, no open descriptor but its three, and, where an account is
-//! named, that account's groups and ids for good.
+//! Starting a child: with a clean environment, a session of its own, no open descriptor but its three, and, where an
+//! account is named, that account's groups and ids for good.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io::{self, PipeWriter};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use nix::libc;
 use nix::sys::prctl;
-use nix::sys::signal::{self, SigHandler, SigSet, Signal};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setsid, setuid};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, geteuid, setsid};
 
 use super::Account;
+use super::child::{self, Program, Role};
+use super::rlimits::Rlimits;
+use super::workspace::Allowance;
+
+/// Where a program without a folder is looked for when the environment has no PATH; execvp(3) does the same.
+const DEFAULT_SEARCH_PATH: &str = "/bin:/usr/bin";
 
 /// What is to be started, and how.
 #[derive(Debug, Clone)]
@@ -26,6 +30,9 @@ pub struct Launch {
     directory: PathBuf,
     environment: Vec<(OsString, OsString)>,
     account: Option<Account>,
+    rlimits: Rlimits,
+    has_network: bool,
+    pub(super) allowance: Option<Allowance>,
 }
 
 impl Launch {
@@ -37,6 +44,9 @@ impl Launch {
             directory: directory.into(),
             environment: Vec::new(),
             account: None,
+            rlimits: Rlimits::default(),
+            has_network: true,
+            allowance: None,
         }
     }
 
@@ -61,35 +71,88 @@ impl Launch {
         self
     }
 
-    /// Starts it, output and errors into `output`. `admission` is a cgroup's `cgroup.procs`, which it joins first.
+    /// Limits each of its processes.
+    #[must_use]
+    pub const fn rlimits(mut self, rlimits: Rlimits) -> Self {
+        self.rlimits = rlimits;
+        self
+    }
+
+    /// Bounds what it may leave on disk.
+    #[must_use]
+    pub fn allowance(mut self, allowance: Option<Allowance>) -> Self {
+        self.allowance = allowance;
+        self
+    }
+
+    /// Says whether it may use the network. Without, it has a loopback device of its own and nothing else, or does not
+    /// start.
+    #[must_use]
+    pub const fn network(mut self, has_network: bool) -> Self {
+        self.has_network = has_network;
+        self
+    }
+
+    /// Starts it, output and errors into `output`. Each of `admissions` is a cgroup's `cgroup.procs`, which it joins first.
     ///
     /// # Errors
-    /// What the system said about fork, the change of ids, or exec.
-    pub(super) fn spawn(&self, output: &PipeWriter, admission: Option<&OwnedFd>) -> io::Result<Child> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.directory).stdin(Stdio::null());
-        command.stdout(output.try_clone()?).stderr(output.try_clone()?);
-        let admission = admission.map(AsRawFd::as_raw_fd);
-        // Whoever is root drops to the account; anyone else is it already.
-        let identity = self.account.clone().filter(|_| geteuid().is_root());
-        let prepare = move || become_child(identity.as_ref(), admission);
-        #[expect(unsafe_code, reason = "pre_exec is unsafe by signature")]
-        // SAFETY: the closure runs in the forked child of a process whose other threads may hold locks, so it must only
-        // make async-signal-safe calls. `become_child` makes plain system calls, on data that was allocated before the
-        // fork, and neither allocates, locks nor unwinds.
-        unsafe {
-            command.pre_exec(prepare);
+    /// What the system said about its birth, the change of ids, or its program.
+    pub fn spawn(&self, output: &PipeWriter, admissions: &[OwnedFd]) -> io::Result<Pid> {
+        if !self.has_network && !geteuid().is_root() {
+            // A user namespace would do, but then nothing seems to belong to anybody else, root included.
+            let message = "network = false needs a worker that runs as root; run it as root, or leave that out";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
-        command.spawn()
+        let input = File::open("/dev/null")?;
+        // Whoever is root drops to the account; anyone else is it already.
+        let account = self.account.as_ref().filter(|_| geteuid().is_root());
+        let role = Role {
+            admissions: admissions.iter().map(AsRawFd::as_raw_fd).collect(),
+            rlimits: self.rlimits.to_set()?,
+            network: self.has_network,
+            identity: account.map(|account| (account.uid, account.gid, account.groups.as_slice())),
+            is_root: account.map_or_else(|| geteuid().is_root(), Account::is_root),
+            input: input.as_raw_fd(),
+            output: output.as_raw_fd(),
+        };
+        child::start(&self.program()?, &role)
     }
+
+    fn program(&self) -> io::Result<Program> {
+        let variable = |(name, value): &(OsString, OsString)| c_text(&[name.as_bytes(), b"=", value.as_bytes()].concat());
+        let words = std::iter::once(&self.program).chain(&self.arguments).map(|word| c_text(word.as_bytes()));
+        Ok(Program {
+            places: self.places()?,
+            words: words.collect::<io::Result<_>>()?,
+            environment: self.environment.iter().map(variable).collect::<io::Result<_>>()?,
+            directory: c_text(self.directory.as_os_str().as_bytes())?,
+        })
+    }
+
+    /// Where the program may be: a name without a folder is searched for as a shell would, with the child's own PATH.
+    fn places(&self) -> io::Result<Vec<CString>> {
+        let name = self.program.as_bytes();
+        if name.contains(&b'/') {
+            return Ok(vec![c_text(name)?]);
+        }
+        let path = self.environment.iter().rfind(|(variable, _)| variable == "PATH").map(|(_, value)| value.as_os_str());
+        let folders = path.unwrap_or(OsStr::new(DEFAULT_SEARCH_PATH)).as_bytes().split(|byte| *byte == b':');
+        folders
+            .map(|folder| c_text(Path::new(OsStr::from_bytes(folder)).join(OsStr::from_bytes(name)).as_os_str().as_bytes()))
+            .collect()
+    }
+}
+
+fn c_text(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a word, variable or path holds a NUL character"))
 }
 
 /// Gives what `command` starts a session of its own, without the terminal of whoever is at work: on older kernels
 /// (TIOCSTI), a child of another user could type there.
 pub(crate) fn leave_the_terminal(command: &mut Command) {
     #[expect(unsafe_code, reason = "pre_exec is unsafe by signature")]
-    // SAFETY: as above; setsid(2) is async-signal-safe, and nothing else is done.
+    // SAFETY: the closure runs in the forked child of a process whose other threads may hold locks; setsid(2) is
+    // async-signal-safe, and nothing else is done.
     unsafe {
         command.pre_exec(|| setsid().map(drop).map_err(io::Error::from));
     }
@@ -104,57 +167,15 @@ pub(crate) fn end_with_this_process(command: &mut Command) {
     }
 }
 
-/// Runs in the child, between fork and exec.
-fn become_child(identity: Option<&Account>, admission: Option<RawFd>) -> io::Result<()> {
-    setsid()?;
-    reset_signals()?;
-    if let Some(procs) = admission {
-        join_cgroup(procs)?;
-    }
-    umask(Mode::from_bits_truncate(0o022));
-    if let Some(account) = identity {
-        become_account(account.uid, account.gid, &account.groups)?;
-    }
-    if !geteuid().is_root() {
-        prctl::set_no_new_privs()?;
-    }
-    // After the change of ids, which would clear it: the runner's death ends the child.
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
-    close_on_exec_from_3()
-}
-
-/// The supervisor blocks signals, and whoever started the worker may have ignored some; a step expects neither.
-fn reset_signals() -> io::Result<()> {
-    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGCHLD] {
-        #[expect(unsafe_code, reason = "signal(2) is unsafe because a handler could be anything")]
-        // SAFETY: the default action is no handler, and signal(2) is async-signal-safe.
-        unsafe {
-            signal::signal(signal, SigHandler::SigDfl)?;
-        }
-    }
-    SigSet::empty().thread_set_mask()?;
-    Ok(())
-}
-
-/// The order matters: groups need root, and after `setuid` there is no way back.
-fn become_account(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
-    setgroups(groups)?;
-    setgid(gid)?;
-    setuid(uid)?;
-    Ok(())
-}
-
-fn join_cgroup(procs: RawFd) -> io::Result<()> {
-    let own_process = b"0";
-    #[expect(unsafe_code, reason = "the descriptor crosses the fork as a number")]
-    // SAFETY: `procs` is open in the parent for as long as `spawn` runs, so it is open here; the buffer is 1 byte long.
-    let written = unsafe { libc::write(procs, own_process.as_ptr().cast(), own_process.len()) };
-    if written == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn close_on_exec_from_3() -> io::Result<()> {
+/// Closes whatever was open when this program was started, but for the three that everybody has: what it starts in its turn
+/// must not hold it, and a lock or pipe of somebody else's would stay held for as long as a run takes.
+///
+/// The first thing that a program does; whatever it opens itself would be closed too.
+pub fn close_inherited_descriptors() {
     #[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
-    // SAFETY: it only sets a flag on descriptors, and closes none before exec.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: nothing of this program has a descriptor yet, so none is closed that somebody owns. It fails on no machine
+    // that this runs on (Linux 5.9), and without it children are none the worse: theirs are closed again.
+    unsafe {
+        nix::libc::syscall(nix::libc::SYS_close_range, 3, nix::libc::c_uint::MAX, 0);
+    }
 }

@@ -6,16 +6,20 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use hookspool_common::ledger::ProcessResult;
+use hookspool_common::config::{Limits, size_text};
+use hookspool_common::ledger::{ExceededLimit, ProcessResult};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
+use super::containment::Met;
 use super::descendants::{descendants, signal_all};
-use super::{Containment, Launch};
+use super::workspace::{Measure, Watch};
+use super::{Containment, GroupLimit, Launch};
 
 /// Between the polite signal and the other.
 const GRACE: Duration = Duration::from_secs(10);
@@ -42,6 +46,8 @@ pub struct Ended {
     pub result: ProcessResult,
     /// How many processes it left behind, which were killed.
     pub left_behind: usize,
+    /// What else is to be said of it: limits that it met.
+    pub remarks: Vec<String>,
 }
 
 /// Runs children one at a time. There is one in a process, because it takes over the process's signals.
@@ -50,6 +56,13 @@ pub struct Supervisor {
     signals: SignalFd,
     cancelled: bool,
     containment: Option<Containment>,
+}
+
+/// A child that was started, and what is heard of it.
+struct Started {
+    pid: Pid,
+    output: PipeReader,
+    watch: Option<Watch>,
 }
 
 /// A child that lives, and what is to become of it.
@@ -78,7 +91,16 @@ impl Supervisor {
         self.cancelled
     }
 
-    /// Removes the cgroup, with whatever is in it. The signals stay held.
+    /// Limits what all children from now on use together, and says what became of each limit that is asked for. Once in
+    /// a run.
+    pub fn limit(&mut self, limits: &Limits) -> Vec<GroupLimit> {
+        match &mut self.containment {
+            Some(containment) => containment.limit(limits),
+            None => GroupLimit::none_of(limits),
+        }
+    }
+
+    /// Removes the cgroups, with whatever is in them. The signals stay held.
     pub fn end(self) {
         if let Some(containment) = self.containment {
             containment.end();
@@ -87,11 +109,13 @@ impl Supervisor {
 
     /// Runs `launch` to its end, its output given to `sink` as it comes.
     pub fn run(&mut self, launch: &Launch, timeout: Duration, cancel: Cancel, sink: &mut dyn FnMut(&[u8])) -> Ended {
-        let not_started = |why: String| Ended { result: ProcessResult::NotStarted(why), left_behind: 0 };
+        let met = self.met();
         let started = self.start(launch);
-        let (pid, mut output) = match started {
+        let Started { pid, mut output, watch } = match started {
             Ok(started) => started,
-            Err(error) => return not_started(error.to_string()),
+            Err(error) => {
+                return Ended { result: ProcessResult::NotStarted(error.to_string()), left_behind: 0, remarks: Vec::new() };
+            }
         };
         let mut child = Child { pid, status: None, ending: None };
         let deadline = Instant::now() + timeout;
@@ -110,33 +134,44 @@ impl Supervisor {
             if Instant::now() >= deadline {
                 child.end_politely(ProcessResult::TimedOut);
             }
+            if let Some(limit) = watch.as_ref().filter(|watch| watch.has_spoken()).map(|_| limit_of(launch)) {
+                child.end_at_once(limit);
+            }
             let until = child.ending.as_ref().map_or(deadline, |(_, grace_ends)| *grace_ends);
             if child.ending.is_some() && Instant::now() >= until {
                 self.kill_everything(&child);
             }
-            self.wait_for_news(&output, output_is_open, until.max(Instant::now() + Duration::from_millis(1)));
+            let until = until.max(Instant::now() + Duration::from_millis(1));
+            self.wait_for_news(&output, output_is_open, watch.as_ref().filter(|_| child.ending.is_none()), until);
             output_is_open = output_is_open && read_some(&mut output, sink);
         }
+        drop(watch);
         let left_behind = self.kill_what_is_left(&mut child, &mut output, sink, &mut output_is_open);
         drain(&mut output, output_is_open, sink);
-        Ended { result: child.result(), left_behind }
+        verdict(child, launch, (met, self.met()), left_behind)
     }
 
-    fn start(&self, launch: &Launch) -> io::Result<(Pid, PipeReader)> {
-        let (reader, writer) = io::pipe()?;
-        let admission = self.containment.as_ref().map(Containment::admission).transpose()?;
-        let child = launch.spawn(&writer, admission.as_ref())?;
-        Ok((Pid::from_raw(child.id().cast_signed()), reader))
+    fn met(&self) -> Met {
+        self.containment.as_ref().map(Containment::met).unwrap_or_default()
     }
 
-    /// Sleeps until a signal comes, output comes, or `until`.
-    fn wait_for_news(&self, output: &PipeReader, output_is_open: bool, until: Instant) {
+    fn start(&self, launch: &Launch) -> io::Result<Started> {
+        let (output, writer) = io::pipe()?;
+        let watch = launch.allowance.as_ref().map(Watch::begin).transpose()?;
+        let admissions = self.containment.as_ref().map(Containment::admissions).transpose()?.unwrap_or_default();
+        let pid = launch.spawn(&writer, &admissions)?;
+        Ok(Started { pid, output, watch })
+    }
+
+    /// Sleeps until a signal comes, output comes, the watch speaks, or `until`.
+    fn wait_for_news(&self, output: &PipeReader, output_is_open: bool, watch: Option<&Watch>, until: Instant) {
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut watched = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         if output_is_open {
             watched.push(PollFd::new(output.as_fd(), PollFlags::POLLIN));
         }
+        watched.extend(watch.map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
         // An interrupted wait is a short one; the loop looks again in any case.
         let _ = poll(&mut watched, timeout);
     }
@@ -170,7 +205,7 @@ impl Supervisor {
         let last_look = Instant::now() + LAST_LOOK;
         let mut seen = std::collections::HashSet::new();
         loop {
-            let left = descendants();
+            let left = if has_children() { descendants() } else { Vec::new() };
             let contained = self.containment.as_ref().is_none_or(Containment::is_empty);
             if left.is_empty() && contained {
                 return seen.len();
@@ -181,7 +216,7 @@ impl Supervisor {
                 return seen.len();
             }
             self.kill_everything(child);
-            self.wait_for_news(output, *open, Instant::now() + Duration::from_millis(20));
+            self.wait_for_news(output, *open, None, Instant::now() + Duration::from_millis(20));
             *open = *open && read_some(output, sink);
             child.reap();
         }
@@ -223,6 +258,13 @@ impl Child {
         }
     }
 
+    /// KILL to everything as soon as that is possible: what fills the disk would go on through its grace.
+    fn end_at_once(&mut self, why: ProcessResult) {
+        if self.ending.is_none() {
+            self.ending = Some((why, Instant::now()));
+        }
+    }
+
     /// Asks after every child that ended; orphans are asked after too, so that none stays a zombie.
     fn reap(&mut self) {
         loop {
@@ -242,6 +284,60 @@ impl Child {
             (None, other) => ProcessResult::NotStarted(format!("the system reported {other:?}")),
         }
     }
+}
+
+/// The result of a child that was ended because it filled its workspace.
+fn limit_of(launch: &Launch) -> ProcessResult {
+    let bytes = launch.allowance.as_ref().map_or(0, |allowance| allowance.limit);
+    ProcessResult::LimitExceeded { limit: ExceededLimit::Workspace(bytes), end: None }
+}
+
+/// What is to be said of a child that is gone with all that it started. `met` is how often limits were met before and after.
+fn verdict(child: Child, launch: &Launch, met: (Met, Met), left_behind: usize) -> Ended {
+    let fills = matches!(child.ending, Some((ProcessResult::LimitExceeded { .. }, _)));
+    let was_ended = child.ending.is_some() && !fills;
+    let mut result = child.result();
+    let mut remarks = Vec::new();
+    let grown = |of: fn(&Met) -> Option<(u64, u64)>| {
+        let (after, limit) = of(&met.1)?;
+        let times = after.saturating_sub(of(&met.0).map_or(0, |(before, _)| before));
+        (times > 0).then_some((times, limit))
+    };
+    if let Some((times, limit)) = grown(|met| met.processes) {
+        remarks.push(format!("{times} times it could not start a process: its limit is {limit}"));
+    }
+    if let Some((times, limit)) = grown(|met| met.memory) {
+        remarks.push(format!("the system killed {times} of its processes: its limit of memory is {}", size_text(limit)));
+        result = result.because_of(ExceededLimit::Memory(limit));
+    }
+    // Between two looks of the watch it may have written more, and ended.
+    if let Some(allowance) = launch.allowance.as_ref().filter(|_| !was_ended) {
+        match Measure::of(&allowance.folder, allowance.bytes) {
+            Measure::Within { closed: 0, .. } => {}
+            Measure::Within { closed, .. } => remarks.push(format!("{closed} closed folders of its workspace are not measured")),
+            Measure::Exceeded => result = exceeded(result, allowance.limit),
+            Measure::Unmeasurable(why) => {
+                remarks.push(why);
+                result = exceeded(result, allowance.limit);
+            }
+        }
+    }
+    Ended { result, left_behind, remarks }
+}
+
+/// Also what succeeded has failed then: the next step would find the workspace as full.
+fn exceeded(result: ProcessResult, limit: u64) -> ProcessResult {
+    let limit = ExceededLimit::Workspace(limit);
+    match result.because_of(limit) {
+        result @ ProcessResult::LimitExceeded { .. } => result,
+        _ => ProcessResult::LimitExceeded { limit, end: None },
+    }
+}
+
+/// Whether this process has any child, dead or alive. Orphans below it become its children, so without one there is nobody
+/// below it, and nobody need be looked for.
+fn has_children() -> bool {
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) != Err(Errno::ECHILD)
 }
 
 /// Reads what is there; whether more may come.

@@ -1,6 +1,6 @@
 use hookspool_common::event::{Event, Kind, Person};
 use hookspool_common::git_name::Sha;
-use hookspool_common::ledger::{Admission, Cause, Outcome, Run, RunState};
+use hookspool_common::ledger::{Admission, Cause, Finish, Outcome, Run, RunQuery, RunState};
 use hookspool_common::matching::matches;
 use hookspool_common::names::{DeliveryId, RunId};
 use hookspool_common::record::{Answer, InboxIdentity, Proposal, Record};
@@ -65,12 +65,16 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
+        Self::with(JOBS)
+    }
+
+    fn with(jobs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
         let main = "[[source]]\nname='github'\nprovider='github'\npath='/g'\nsecret='s'\n";
         std::fs::write(folder.path().join("hookspool.toml"), main).unwrap();
         std::fs::create_dir(folder.path().join("repositories")).unwrap();
-        let repository = format!("repository='github.com/octo/shop'\nsource='github'\nreconcile='10m'\n{JOBS}");
+        let repository = format!("repository='github.com/octo/shop'\nsource='github'\nreconcile='10m'\n{jobs}");
         std::fs::write(folder.path().join("repositories/shop.toml"), repository).unwrap();
         let config = Config::load(&folder.path().join("hookspool.toml")).unwrap();
         Self { _folder: folder, ledger, config, seq: 0 }
@@ -133,10 +137,10 @@ impl Machine {
 
     /// Every queued run starts, and succeeds.
     fn run_everything(&mut self) {
-        for run in self.ledger.runs(1000).unwrap() {
+        for run in self.ledger.runs(&RunQuery::newest(1000)).unwrap() {
             if run.state == RunState::Queued {
                 self.ledger.claim(run.id, at(0)).unwrap();
-                self.ledger.finish(run.id, &Outcome::Succeeded, &[], &[], at(0)).unwrap();
+                self.ledger.finish(run.id, &Finish::plain(&Outcome::Succeeded), at(0)).unwrap();
             }
         }
     }
@@ -167,7 +171,8 @@ fn what_changed_is_what_deliveries_would_have_told() {
     let mut found: Vec<&str> = runs.iter().map(String::as_str).collect();
     found.sort_unstable();
     assert_eq!(found, wanted);
-    let run = machine.ledger.runs(100).unwrap().into_iter().find(|run| run.reference == Some(full("main"))).unwrap();
+    let run =
+        machine.ledger.runs(&RunQuery::newest(100)).unwrap().into_iter().find(|run| run.reference == Some(full("main"))).unwrap();
     assert_eq!((run.cause.clone(), run.delivery, run.event.before.clone()), (Cause::Reconcile, None, Some(sha('a'))));
     assert_eq!((run.event.created, run.event.provider_event.as_str()), (Some(false), "reconcile"));
     assert_eq!(machine.answer(20 * MINUTE, "main=b new=c v1=b v3=d/c"), [""; 0]);
@@ -204,7 +209,13 @@ fn a_delivery_that_comes_after_all_runs_nothing_twice() {
         assert_eq!(machine.deliver(14 * MINUTE, &told(Kind::Tag, "v3", None, Some('d'))), [joined("tag v3 c")]);
         let newest = machine.ledger.newest_run().unwrap();
         assert_eq!(newest.number(), 5);
-        let main = machine.ledger.runs(100).unwrap().into_iter().find(|run| run.reference == Some(full("main"))).unwrap();
+        let main = machine
+            .ledger
+            .runs(&RunQuery::newest(100))
+            .unwrap()
+            .into_iter()
+            .find(|run| run.reference == Some(full("main")))
+            .unwrap();
         assert_eq!(machine.ledger.deliveries_of(main.id).unwrap().len(), 1);
         // Who did it is known while that can still be told.
         assert_eq!(main.event.pusher.login.is_some(), !ran_before);
@@ -318,4 +329,23 @@ fn more_than_a_delivery_may_ask_for_is_for_the_next_time() {
     assert_eq!(machine.answer(10 * MINUTE, &text).len(), 1000);
     assert_eq!(machine.answer(20 * MINUTE, &text).len(), 400);
     assert_eq!(machine.answer(30 * MINUTE, &text), [""; 0]);
+}
+
+#[test]
+fn a_delivery_is_not_taken_for_one_that_was_lost_before_the_forge_was_seen_otherwise() {
+    // No job leaves a trace of what lies between, but what the forge had on the ref does.
+    let gone = "[[job]]\nname='gone'\nbuild='true'\nwhen={event='branch_deleted'}\nlane={on_new='queue'}\n";
+    let mut machine = Machine::with(gone);
+    machine.answer(0, "dev=b");
+    assert_eq!(machine.answer(10 * MINUTE, ""), ["gone dev"]);
+    machine.run_everything();
+    assert_eq!(machine.answer(20 * MINUTE, "dev=b"), [""; 0]);
+    assert_eq!(machine.deliver(25 * MINUTE, &told(Kind::BranchDeleted, "dev", Some('b'), None)), [new("gone dev")]);
+    let site = "[[job]]\nname='site'\nbuild='true'\nwhen={event='branch_created'}\nlane={on_new='queue'}\n";
+    let mut machine = Machine::with(site);
+    machine.answer(0, "");
+    assert_eq!(machine.answer(10 * MINUTE, "dev=b"), ["site dev b"]);
+    machine.run_everything();
+    assert_eq!(machine.answer(20 * MINUTE, ""), [""; 0]);
+    assert_eq!(machine.deliver(25 * MINUTE, &push("dev", None, 'b')), [new("site dev b")]);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use hookspool_common::ledger::{Cause, Run, RunState, SqliteLedger};
+use hookspool_common::ledger::{Cause, Run, RunQuery, RunState, SqliteLedger};
 
 /// A pass's ledger and configuration, and a clock that the test moves.
 struct Machine {
@@ -54,7 +54,7 @@ impl Machine {
     }
 
     fn runs(&self) -> Vec<Run> {
-        self.ledger.runs(1000).unwrap()
+        self.ledger.runs(&RunQuery::newest(1000)).unwrap()
     }
 }
 

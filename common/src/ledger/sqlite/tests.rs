@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::OnNew;
 use crate::event::{Event, Kind, PullRequest, Side};
-use crate::ledger::{Cause, ProcessResult, Request, RunState};
+use crate::ledger::{Cause, NewNotice, Outcome, ProcessResult, RunState};
 use crate::record::{Answer, Record};
 
 const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";
@@ -82,7 +82,7 @@ fn a_delivery_taken_over_twice_makes_one_run() {
     assert_eq!(fixture.ledger.watermark().unwrap(), Some((inbox, 1)));
     let replaced = InboxIdentity::generate();
     assert_eq!(fixture.ledger.admit(&replaced, &[admission], NOW).unwrap(), []);
-    assert_eq!(fixture.ledger.runs(10).unwrap().len(), 1);
+    assert_eq!(fixture.ledger.runs(&RunQuery::newest(10)).unwrap().len(), 1);
     assert_eq!(fixture.ledger.watermark().unwrap(), Some((replaced, 1)));
 }
 
@@ -111,8 +111,11 @@ fn queued_runs_of_a_lane_start_one_after_the_other_in_order() {
     assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), [first]);
     fixture.ledger.claim(first, NOW).unwrap().unwrap();
     assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), []);
-    assert!(fixture.ledger.claim(second, NOW).is_err(), "the schema itself keeps two runs of a lane apart");
-    fixture.ledger.finish(first, &Outcome::Succeeded, &[], &[], NOW).unwrap();
+    assert!(fixture.ledger.claim(second, NOW).unwrap().is_none(), "it is not its turn");
+    let sql = "UPDATE run SET state = 'running', started_at = 1 WHERE id = ?1";
+    let forced = fixture.ledger.connection.execute(sql, [second.number()]);
+    assert!(forced.is_err(), "the schema itself keeps two runs of a lane apart");
+    fixture.ledger.finish(first, &Finish::plain(&Outcome::Succeeded), NOW).unwrap();
     assert_eq!(fixture.ledger.startable(NOW, 10).unwrap(), [second]);
 }
 
@@ -121,12 +124,12 @@ fn a_run_is_claimed_once_and_finished_once() {
     let mut fixture = fixture();
     let bystander = fixture.admit(request("b", push("master", SHA), OnNew::Queue)).run;
     let run = fixture.admit(request("a", push("master", SHA), OnNew::Queue)).run;
-    let not_running = fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW);
+    let not_running = fixture.ledger.finish(run, &Finish::plain(&Outcome::Succeeded), NOW);
     assert!(matches!(not_running, Err(LedgerError::Unexpected { .. })));
     assert!(fixture.ledger.claim(run, NOW).unwrap().is_some());
     assert!(fixture.ledger.claim(run, NOW).unwrap().is_none());
-    fixture.ledger.finish(run, &Outcome::Failed("test exited with status 1".into()), &[], &[], NOW).unwrap();
-    assert!(fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW).is_err());
+    fixture.ledger.finish(run, &Finish::plain(&Outcome::Failed("test exited with status 1".into())), NOW).unwrap();
+    assert!(fixture.ledger.finish(run, &Finish::plain(&Outcome::Succeeded), NOW).is_err());
     let failed = fixture.ledger.run(run).unwrap().unwrap();
     assert_eq!((failed.state, failed.reason.as_deref()), (RunState::Failed, Some("test exited with status 1")));
     assert_eq!(fixture.state(bystander), RunState::Queued);
@@ -139,7 +142,7 @@ fn a_ledger_that_a_newer_program_took_over_meanwhile_is_not_written_to() {
     fixture.ledger.claim(run, NOW).unwrap();
     let newer = Connection::open(fixture.folder.path().join("ledger.db")).unwrap();
     newer.pragma_update(None, "user_version", 999).unwrap();
-    let finished = fixture.ledger.finish(run, &Outcome::Succeeded, &[], &[], NOW);
+    let finished = fixture.ledger.finish(run, &Finish::plain(&Outcome::Succeeded), NOW);
     assert!(matches!(finished, Err(LedgerError::Newer)), "{finished:?}");
     let resolved = fixture.ledger.resolve(run, &SHA.parse().unwrap());
     assert!(matches!(resolved, Err(LedgerError::Newer)), "{resolved:?}");
@@ -159,7 +162,7 @@ fn push_and_create_of_one_tag_are_one_run_in_either_order() {
         assert_eq!(fixture.ledger.deliveries_of(first.run).unwrap().len(), 2);
         // The tag is made anew: a second action, told of twice again.
         fixture.ledger.claim(first.run, NOW).unwrap().unwrap();
-        fixture.ledger.finish(first.run, &Outcome::Succeeded, &[], &[], NOW).unwrap();
+        fixture.ledger.finish(first.run, &Finish::plain(&Outcome::Succeeded), NOW).unwrap();
         let again = fixture.admit(request("a", tag(push_first), OnNew::ReplaceQueued));
         assert!(!again.joined);
         assert_eq!(fixture.admit(request("a", tag(!push_first), OnNew::ReplaceQueued)).run, again.run);
@@ -254,7 +257,9 @@ fn outcome_steps_and_notices_are_written_together_and_read_back() {
         message: b"Subject: x\r\n\r\nbody".to_vec(),
     };
     let notices = [mail("a@example.org"), mail("b@example.org")];
-    fixture.ledger.finish(run, &Outcome::Failed("build was killed by SIGKILL".into()), &steps, &notices, NOW).unwrap();
+    let outcome = Outcome::Failed("build was killed by SIGKILL".into());
+    let finish = Finish { steps: &steps, notices: &notices, ..Finish::plain(&outcome) };
+    fixture.ledger.finish(run, &finish, NOW).unwrap();
     assert_eq!(fixture.ledger.steps(run).unwrap(), steps);
     let due = fixture.ledger.due_notices(NOW, 10).unwrap();
     assert_eq!(due.iter().map(|notice| notice.mail.clone()).collect::<Vec<_>>(), notices);
@@ -275,7 +280,7 @@ fn previous_is_of_the_same_job_and_ref_and_knows_its_end() {
     let mut ended = |job: &str, branch: &str, outcome: Outcome| {
         let run = fixture.admit(request(job, push(branch, SHA), OnNew::Queue)).run;
         fixture.ledger.claim(run, NOW).unwrap().unwrap();
-        fixture.ledger.finish(run, &outcome, &[], &[], NOW).unwrap();
+        fixture.ledger.finish(run, &Finish::plain(&outcome), NOW).unwrap();
         run
     };
     let failed = ended("a", "master", Outcome::Failed("x".into()));
@@ -315,7 +320,7 @@ fn a_replay_makes_runs_of_its_own_whatever_became_of_the_first() {
     let first = fixture.ledger.admit(&inbox, &batch, NOW).unwrap();
     assert_eq!(first.iter().map(|one| one.joined).collect::<Vec<_>>(), [false, false, true]);
     // Its first run still waits, or is over: the second is another. Two tellings of one action are one run again.
-    let before: Vec<RunState> = fixture.ledger.runs(9).unwrap().iter().map(|run| run.state).collect();
+    let before: Vec<RunState> = fixture.ledger.runs(&RunQuery::newest(9)).unwrap().iter().map(|run| run.state).collect();
     for by in ["ada", "ben"] {
         let replayed = fixture.ledger.replay(&inbox, &batch, by, NOW).unwrap().concat();
         assert_eq!(replayed.iter().map(|one| one.joined).collect::<Vec<_>>(), [false, false, true]);
@@ -323,7 +328,7 @@ fn a_replay_makes_runs_of_its_own_whatever_became_of_the_first() {
         assert_eq!((run.cause.by(), run.delivery, run.state), (Some(by), Some(batch[0].record.id), RunState::Queued));
     }
     assert_eq!(fixture.ledger.runs_of(batch[0].record.id).unwrap().len(), 3);
-    let runs = fixture.ledger.runs(9).unwrap();
+    let runs = fixture.ledger.runs(&RunQuery::newest(9)).unwrap();
     assert_eq!(runs.len(), 6);
     assert_eq!(runs[4..].iter().map(|run| run.state).collect::<Vec<_>>(), before);
     assert!(runs[4..].iter().all(|run| run.cause == Cause::Delivery));
@@ -355,7 +360,7 @@ fn what_was_not_taken_over_is_not_replayed_unless_a_lost_ledger_had() {
     assert!(matches!(refused, Err(LedgerError::NotTakenOver(id)) if id == early.record.id), "{refused:?}");
     early.record.seq = 1;
     assert!(fixture.ledger.replay(&InboxIdentity::generate(), &[early.clone()], "ada", NOW).is_err());
-    assert_eq!(fixture.ledger.runs(9).unwrap().len(), 2);
+    assert_eq!(fixture.ledger.runs(&RunQuery::newest(9)).unwrap().len(), 2);
     // Before it: no import comes to it any more.
     let id = early.record.id;
     assert_eq!(fixture.ledger.replay(&inbox, &[early], "ada", NOW).unwrap().concat().len(), 1);
@@ -380,3 +385,7 @@ fn a_ledger_of_the_first_version_is_brought_up_with_what_it_holds() {
     let run = SqliteLedger::open(&path).unwrap().run(RunId::new(1)).unwrap().unwrap();
     assert_eq!((run.state, run.cause), (RunState::Queued, Cause::Delivery));
 }
+
+mod plans;
+mod property;
+mod scheduling;

@@ -159,3 +159,23 @@ proptest! {
         prop_assert!((2..=MAX_OUTPUT_LINES).contains(&marked), "{body}");
     }
 }
+
+#[test]
+fn a_run_that_holds_its_lane_says_what_a_person_can_do() {
+    let held = Sample {
+        before: Before::Broken,
+        is_held: true,
+        outcome: Outcome::Interrupted("the runner died while `deploy` ran".to_owned()),
+        config_path: Some(other_config()),
+        ..Sample::succeeded()
+    };
+    let mail = shown(&held);
+    let words = mail.split_whitespace().collect::<Vec<_>>().join(" ");
+    let meaning = "How far it came is not known, so nothing more starts in its lane until you say so: look first.";
+    assert!(words.contains(meaning), "{mail}");
+    for line in ["rerun", "release"].map(|what| format!("  hookspool {what} 17 --config '/srv/ci here/hookspool.toml'\n")) {
+        assert!(mail.contains(&line), "{mail}");
+    }
+    let other = shown(&Sample { is_held: false, ..held });
+    assert!(!other.contains("rerun") && other.contains("look before you run it again"), "{other}");
+}

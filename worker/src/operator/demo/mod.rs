@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, DEFAULT_PATH};
 use hookspool_common::forges::{self, Dialect, Provider};
-use hookspool_common::ledger::{NoticeState, RunState};
+use hookspool_common::ledger::{NoticeState, RunQuery, RunState};
 use hookspool_common::names::RunId;
 use hookspool_common::secrets::Secret;
 use serde_json::Value;
@@ -168,7 +168,7 @@ impl Demo {
     fn expect_nothing_new(&self, words: &str) -> anyhow::Result<()> {
         run_pass(&self.installation)?;
         let ledger = stored::ledger(&self.config)?.context("the ledger is gone")?;
-        let (runs, mails) = (ledger.runs(10)?.len(), mails_in(&self.installation.maildir)?.len());
+        let (runs, mails) = (ledger.runs(&RunQuery::newest(10))?.len(), mails_in(&self.installation.maildir)?.len());
         ensure!((runs, mails) == (2, 2), "there are {runs} runs and {mails} mails; two each were expected");
         say(&format!("a pass looks: {words} (still 2 runs, 2 mails)"));
         Ok(())

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hookspool_common::inbox::INBOX_FILE;
-use hookspool_common::ledger::{Ledger, LedgerError, RunState, SqliteLedger};
+use hookspool_common::ledger::{Ledger, LedgerError, RunQuery, RunState, SqliteLedger};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -132,7 +132,7 @@ impl Trial<'_> {
 
     fn runs(&self) -> anyhow::Result<Vec<hookspool_common::ledger::Run>> {
         let path = self.installation.folders.ledger();
-        let read = || -> Result<_, LedgerError> { SqliteLedger::open_to_read(&path)?.runs(MAX_RUNS) };
+        let read = || -> Result<_, LedgerError> { SqliteLedger::open_to_read(&path)?.runs(&RunQuery::newest(MAX_RUNS)) };
         read().context("the worker made no ledger that can be read")
     }
 

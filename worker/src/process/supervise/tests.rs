@@ -1,25 +1,10 @@
 //! Children that end, hang, ignore, fork and hide. Each test runs in a process of its own, because a supervisor takes
 //! over the signals and the orphans of its process.
 
-use std::process::Command;
-
 use super::*;
 
-/// Runs the test `name` again in a process of its own, where `HOOKSPOOL_ALONE` is set; `true` there.
 fn alone(name: &str) -> bool {
-    if std::env::var_os("HOOKSPOOL_ALONE").is_some() {
-        return true;
-    }
-    let program = std::env::current_exe().unwrap();
-    let name = format!("process::supervise::tests::{name}");
-    // The test harness has threads of its own, which would take the signals that a supervisor waits for.
-    let words = ["--block-signal=CHLD", "--block-signal=TERM", "--block-signal=INT"];
-    let mut command = Command::new("env");
-    command.args(words).arg(program).args(["--exact", &name, "--nocapture"]).env("HOOKSPOOL_ALONE", "1");
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    false
+    super::super::alone::alone(&format!("supervise::tests::{name}"))
 }
 
 fn shell(script: &str, timeout: Duration) -> (Ended, String) {
