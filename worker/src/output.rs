@@ -50,7 +50,7 @@ impl RunLog {
     pub fn reopen(path: &Path) -> io::Result<Self> {
         let file = File::options().append(true).open(path)?;
         let position = file.metadata()?.len();
-        Ok(Self { file, position, written: 0, limit: DEFAULT_OUTPUT_BYTES as usize, failed: None, masks: Masks::new([]) })
+        Ok(Self { file, position, written: 0, limit: 0, failed: None, masks: Masks::new([]) })
     }
 
     /// A line of Hookspool's own.

@@ -43,7 +43,8 @@ pub fn conclude(
     ending: &Ending,
     now: Instant,
 ) -> Result<(), LedgerError> {
-    let kept = ledger.run(lock.run())?.and_then(|run| keep(config, folders, &run, ending));
+    let running = ledger.run(lock.run())?.filter(|run| run.state == RunState::Running);
+    let kept = running.and_then(|run| keep(config, folders, &run, ending));
     loop {
         let run = ledger.run(lock.run())?.filter(|run| run.state == RunState::Running);
         let run = run.ok_or(LedgerError::Unexpected { run: lock.run(), expected: "running" })?;
@@ -128,8 +129,8 @@ fn notices(
         ended_at: now,
         output_end: &ending.output_end,
         before,
-        is_held: matches!(sequel, Sequel::Hold(_)),
         kept,
+        is_held: matches!(sequel, Sequel::Hold(_)),
         config_path: Some(config.file.as_path()).filter(|file| *file != Path::new(DEFAULT_PATH)),
     };
     Ok(mail::notices(mail, &notify, &story, since_last_told))

@@ -18,8 +18,8 @@ mod run; // a run, its states and steps
 mod sqlite; // opening, and the trait in SQLite
 mod transitions; // every change of a run's state
 mod turns; // which run of a lane is next
-mod waiting; // what a queued run waits for
 mod pruning; // what goes when its time is over
+mod waiting; // what a queued run waits for
 
 use std::path::PathBuf;
 use std::sync::Arc;

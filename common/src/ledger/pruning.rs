@@ -1,13 +1,13 @@
 //! Runs whose time is over, and deliveries that nobody refers to: which they are, and their removal.
 //!
 //! What is queued or running never goes. Of what ended, these stay: what another run was made from, what holds a lane, what
-//! somebody is still to be told of, the last known state of a job on a branch, and what was deployed last.
+//! somebody is still to be told of, and the last known state of a job on a branch. What a job deployed last is known anyway.
 
 use rusqlite::{Transaction, params};
 
+use super::LedgerError;
 use super::sqlite::SqliteLedger;
 use super::transitions::failing;
-use super::{LedgerError, ProcessResult};
 use crate::clock::Instant;
 use crate::names::RunId;
 
@@ -134,12 +134,10 @@ impl Pruning for SqliteLedger {
     }
 
     fn prune(&mut self, runs: &[RunId]) -> Result<usize, LedgerError> {
-        let deployed =
-            serde_json::to_string(&ProcessResult::Exited(0)).map_err(|error| LedgerError::Failing(error.to_string()))?;
         self.write(|transaction| {
             let mut pruned = 0;
             for run in runs {
-                pruned += usize::from(prune_run(transaction, *run, &deployed).map_err(failing)?);
+                pruned += usize::from(prune_run(transaction, *run).map_err(failing)?);
             }
             Ok(pruned)
         })
@@ -184,8 +182,8 @@ impl SqliteLedger {
 }
 
 /// Whether it went.
-fn prune_run(transaction: &Transaction<'_>, run: RunId, deployed: &str) -> rusqlite::Result<bool> {
-    let is_needed: bool = transaction.prepare_cached(IS_NEEDED)?.query_row(params![run.number(), deployed], |row| row.get(0))?;
+fn prune_run(transaction: &Transaction<'_>, run: RunId) -> rusqlite::Result<bool> {
+    let is_needed: bool = transaction.prepare_cached(IS_NEEDED)?.query_row([run.number()], |row| row.get(0))?;
     if is_needed {
         let sql = "UPDATE run SET log_bytes = 0 WHERE id = ?1 AND ended_at IS NOT NULL AND log_bytes IS NOT 0";
         transaction.prepare_cached(sql)?.execute([run.number()])?;
@@ -198,8 +196,7 @@ fn prune_run(transaction: &Transaction<'_>, run: RunId, deployed: &str) -> rusql
     Ok(transaction.prepare_cached("DELETE FROM run WHERE id = ?1 AND ended_at IS NOT NULL")?.execute([run.number()])? == 1)
 }
 
-/// Whether run ?1 is referred to, is the last word on its job and branch, or was deployed last; ?2 is the result of a deploy
-/// that succeeded. A deploy counts whatever came after it, and also as part of a run that succeeded as a whole.
+/// Whether run ?1 is referred to, or is the last word on its job and branch. What was deployed last has a table of its own.
 const IS_NEEDED: &str = "
     SELECT EXISTS (SELECT 1 FROM run WHERE origin = this.id)
         OR EXISTS (SELECT 1 FROM hold WHERE run = this.id)
@@ -209,11 +206,6 @@ const IS_NEEDED: &str = "
             AND NOT EXISTS (SELECT 1 FROM run AS newer
                 WHERE newer.repository = this.repository AND newer.job = this.job AND newer.ref IS this.ref AND newer.id > this.id
                 AND newer.state IN ('succeeded', 'failed', 'timed_out', 'interrupted')))
-        OR (EXISTS (SELECT 1 FROM step WHERE run = this.id AND name = 'deploy' AND result = ?2)
-            AND NOT EXISTS (SELECT 1 FROM run AS newer
-                WHERE newer.repository = this.repository AND newer.job = this.job AND newer.ref IS this.ref AND newer.id > this.id
-                AND (newer.state = 'succeeded' OR this.state <> 'succeeded')
-                AND EXISTS (SELECT 1 FROM step WHERE run = newer.id AND name = 'deploy' AND result = ?2)))
     FROM run AS this WHERE this.id = ?1 AND this.ended_at IS NOT NULL";
 
 fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<Place> {

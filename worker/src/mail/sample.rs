@@ -20,8 +20,8 @@ pub(super) struct Sample {
     pub(super) steps: Vec<StepRecord>,
     pub(super) output_end: String,
     pub(super) before: Before,
-    pub(super) is_held: bool,
     pub(super) kept: Option<PathBuf>,
+    pub(super) is_held: bool,
     pub(super) config_path: Option<PathBuf>,
 }
 
@@ -46,8 +46,8 @@ impl Sample {
             ]),
             output_end: "deployed\n".to_owned(),
             before: Before::Succeeded,
-            is_held: false,
             kept: None,
+            is_held: false,
             config_path: None,
         }
     }
@@ -79,8 +79,8 @@ impl Sample {
             ended_at: NOON.plus_millis(80_000),
             output_end: &self.output_end,
             before: self.before,
-            is_held: self.is_held,
             kept: self.kept.as_deref(),
+            is_held: self.is_held,
             config_path: self.config_path.as_deref(),
         }
     }

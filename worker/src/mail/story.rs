@@ -33,10 +33,10 @@ pub struct Story<'a> {
     pub output_end: &'a str,
     /// How the run before it ended.
     pub before: Before,
-    /// Whether its lane is held because of it.
-    pub is_held: bool,
     /// Where its workspace stays, if it does.
     pub kept: Option<&'a Path>,
+    /// Whether its lane is held because of it.
+    pub is_held: bool,
     /// The configuration's file, unless it is the default one.
     pub config_path: Option<&'a Path>,
 }

@@ -38,8 +38,16 @@ impl Shown {
         let (deliveries, notices) = (ledger.deliveries_of(run.id)?, ledger.notices_of(run.id)?);
         let waiting = ledger.waiting(&run, SystemClock.now())?.map(|waiting| waiting_text(&waiting));
         let made = ledger.made_from(run.id)?.into_iter().map(|run| run.id).collect();
-        let (log, kept) = (packed_log::path(folders, run.id), kept::path(folders, run.id));
-        Ok(Self { steps, deliveries, notices, waiting, made, log, kept, run })
+        Ok(Self {
+            steps,
+            deliveries,
+            notices,
+            waiting,
+            made,
+            log: packed_log::path(folders, run.id),
+            kept: kept::path(folders, run.id),
+            run,
+        })
     }
 
     pub(super) fn json(&self) -> Value {
