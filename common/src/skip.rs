@@ -33,7 +33,7 @@ fn has_trailer(message: &str) -> bool {
     let lines: Vec<&str> = message.trim_end().lines().map(str::trim).collect();
     let is_said = |line: &&str| line.split_whitespace().collect::<String>() == TRAILER;
     let last = lines.iter().rposition(|line| line.is_empty()).map(|blank| &lines[blank + 1..]);
-    last.is_some_and(|last| last.iter().any(|line| is_said(&line)))
+    last.is_some_and(|last| last.iter().any(is_said))
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ fn a_held_lane_starts_nothing_until_it_is_released() {
     assert_eq!(fixture.startable(NOW), [bystander]);
     assert!(fixture.ledger.claim(after, NOW).unwrap().is_none());
     let held = Hold { lane: lane.clone(), run: Some(run), by: None, reason: "the runner died".to_owned(), held_at: NOW };
-    assert_eq!(fixture.ledger.holds().unwrap(), [held.clone()]);
+    assert_eq!(fixture.ledger.holds().unwrap(), std::slice::from_ref(&held));
     let waiting = fixture.ledger.run(after).unwrap().unwrap();
     assert_eq!(fixture.ledger.waiting(&waiting, NOW).unwrap(), Some(Waiting::Held(held.clone())));
     // A second hold changes nothing of the first; one release ends it.
