@@ -202,7 +202,8 @@ fn start_caretaker(folder: &Path, cgroups: &Cgroups) -> Child {
         for try in 1 2 3 4 5 6 7 8 9 10; do
             for group; do find "$group" -depth -type d -exec rmdir {} \; ; done
             rm -rf --one-file-system "$folder"
-            if ! ls -d "$folder" "$@"; then break; fi
+            left=$(ls -d "$folder" "$@")
+            test -z "$left" && break
             sleep 0.2
         done"#;
     let mut command = Command::new("setsid");
