@@ -1,5 +1,5 @@
-//! kill -9 of a pass and of a runner at each system call by which they change what others see: whatever was done by then,
-//! one pass makes it right, and nothing runs twice.
+//! kill -9 of a pass and of a runner: at each boundary of the worker's own table, and at each system call by which they
+//! change what others see. Whatever was done by then, one pass makes it right, and nothing runs twice.
 //!
 //! strace(1) kills, so that the programs are the real ones and the instants exact.
 
@@ -7,8 +7,10 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
+use hookspool_common::ledger::RunState;
 use hookspool_tests::programs::program;
 use hookspool_tests::server::{Delivery, Server, entries, processes_with, wait_for};
+use hookspool_worker::boundaries::{BOUNDARIES, Boundary, Dying, Mark};
 use nix::sys::signal::Signal;
 
 /// Writes one line for each time that it runs. A run whose runner died is not made anew, so that nothing hides.
@@ -87,6 +89,98 @@ fn strace_is_here() -> bool {
         println!("SKIPPED: strace cannot be run here");
     }
     works
+}
+
+/// At which call of its name the marked one came, in what strace wrote of a program that nobody killed.
+fn nth_of(trace: &str, mark: &Mark) -> Option<usize> {
+    let (mut has_begun, mut of_its_name, mut matching) = (mark.after.is_empty(), 0, 0);
+    for line in trace.lines() {
+        let is_call = line.strip_prefix(mark.call).is_some_and(|rest| rest.starts_with('('));
+        of_its_name += usize::from(is_call);
+        if has_begun && is_call && line.contains(mark.on) {
+            matching += 1;
+            if matching == mark.nth {
+                return Some(of_its_name);
+            }
+        }
+        has_begun = has_begun || line.contains(mark.after);
+    }
+    None
+}
+
+/// Runs a program of the worker under strace to its end; what it called.
+fn traced(server: &Server, words: &[&str]) -> String {
+    let output = server.path().join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-y", "-s", "300", "-o"]).arg(&output).arg(program("hookspool-worker")).args(words);
+    command
+        .arg("--config")
+        .arg(server.config())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    assert!(command.status().expect("strace can be run").success());
+    String::from_utf8_lossy(&fs::read(output).expect("strace wrote something")).into_owned()
+}
+
+/// A server on which everything has run once, so that the second time is like the third.
+fn warmed_up() -> Server {
+    let server = Server::new(COUNTING);
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    one_pass(&server);
+    server
+}
+
+/// What was there before a boundary is killed at, in the order in which it comes: once to look, once to kill.
+fn kill_at(boundary: &Boundary) {
+    let server = warmed_up();
+    let mut runs = 1;
+    let mut prepare = || {
+        runs += 1;
+        match boundary.dying {
+            Dying::Pass => {
+                server.deliver(&Delivery::push("master", &server.laptop.head()));
+                vec!["pass".to_owned()]
+            }
+            Dying::Runner => {
+                drop(queued_run(&server, runs));
+                vec!["runner".to_owned(), runs.to_string()]
+            }
+        }
+    };
+    let words = prepare();
+    let trace = traced(&server, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    wait_until_quiet(&server);
+    let nth = nth_of(&trace, &boundary.mark).unwrap_or_else(|| panic!("{boundary:?} does not come\n{trace}"));
+    let words = prepare();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    assert!(killed_at(&server, &words, boundary.mark.call, nth), "{boundary:?}");
+    wait_until_quiet(&server);
+    let expected = boundary.left.map(|state| state.as_str().to_owned());
+    assert_eq!(server.states().get(2), expected.as_ref(), "{boundary:?}");
+    one_pass(&server);
+    assert_eq!(server.states()[2..], [boundary.end.as_str()], "{boundary:?}");
+    let built = server.written("built").unwrap_or_default().lines().count();
+    assert!(built == 3 || (built == 2 && boundary.end == RunState::Interrupted), "{boundary:?}: built {built} times");
+    assert_eq!(server.mails().len(), 3, "{boundary:?}");
+    nothing_is_left(&server);
+}
+
+fn kill_at_all(dying: Dying) {
+    if strace_is_here() {
+        BOUNDARIES.iter().filter(|boundary| boundary.dying == dying).for_each(kill_at);
+    }
+}
+
+#[test]
+fn a_pass_killed_at_each_boundary_of_the_table_leaves_what_one_pass_makes_right() {
+    kill_at_all(Dying::Pass);
+}
+
+#[test]
+fn a_runner_killed_at_each_boundary_of_the_table_leaves_what_one_pass_makes_right() {
+    kill_at_all(Dying::Runner);
 }
 
 fn a_pass_killed_at(calls: &[(&str, usize)]) -> usize {

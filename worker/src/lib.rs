@@ -1,6 +1,7 @@
 //! Hookspool on the worker's side: the pass, the importer, the runner, and the operator's program.
 
 pub mod logging;
+pub mod boundaries; // where a pass or runner may die, and what then
 pub mod folders; // where everything lies below the state folder
 pub mod process; // children: started clean, ended whole
 
