@@ -116,7 +116,7 @@ fn fill(path: &Path, lanes: usize) {
              SELECT 'github', 'github.com/octo/shop', iif(n % 10, 'tests', 'deploy'), ?3, 'push', 'changed', 'refs/heads/master',
                     printf('%040x', n), iif(n > ?2, 'waiting ' || (n % ?4), 'over ' || (n % 100)),
                     iif(n > ?2, 'queued', iif(n % 20, 'succeeded', 'failed')), iif(n > ?2 OR n % 20, NULL, 'build failed'), n,
-                    iif(n > ?2, NULL, n), iif(n > ?2, NULL, n), 'reconcile', 50, 1, 0
+                    iif(n > ?2, NULL, n), iif(n > ?2, NULL, n), 'schedule', 50, 1, 0
              FROM number",
             rusqlite::params![number(FINISHED + QUEUED), number(FINISHED), event, number(lanes)],
         )

@@ -187,8 +187,9 @@ pub(super) fn found_before(transaction: &Transaction<'_>, request: &Request, now
     let moves_a_ref = matches!(event.kind, Kind::Push | Kind::BranchCreated | Kind::BranchDeleted | Kind::Tag | Kind::TagDeleted);
     let Some(reference) = event.reference.as_ref().filter(|_| moves_a_ref) else { return Ok(None) };
     // A delivery may name a tag's own object, where the run has its commit; the object is what the forge had on the ref.
-    let sql = "SELECT id FROM run WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND cause = 'reconcile' AND queued_at >= ?4
-        AND (action = 'deleted') = ?5
+    // Every delivery asks this, so it must not look at all the runs that were not found on the forge.
+    let sql = "SELECT id FROM run INDEXED BY run_found
+        WHERE repository = ?1 AND job = ?2 AND ref = ?3 AND cause = 'reconcile' AND queued_at >= ?4 AND (action = 'deleted') = ?5
         AND (?5 OR iif(?6 IS NULL, action = 'created', sha = ?6
              OR ?6 = (SELECT known_ref.sha FROM known_ref WHERE known_ref.repository = ?1 AND known_ref.ref = ?3)))
         ORDER BY id DESC LIMIT 1";

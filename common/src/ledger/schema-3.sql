@@ -54,6 +54,7 @@ CREATE UNIQUE INDEX run_turn_of_lane ON run (lane) WHERE turn = 1;
 -- Who is asked for once more while it waits, and who was told of once already.
 CREATE INDEX run_waiting ON run (repository, job, ref, sha) WHERE state = 'queued';
 CREATE INDEX run_made_or_gone ON run (repository, job, ref, action, id) WHERE action <> 'changed';
+CREATE INDEX run_found ON run (repository, job, ref, id) WHERE cause = 'reconcile';
 CREATE INDEX run_by_job ON run (repository, job, ref, id);
 CREATE INDEX run_by_origin ON run (origin) WHERE origin IS NOT NULL;
 -- What people look for.
