@@ -245,3 +245,28 @@ fn kills_at_random_instants_lose_no_push_and_repeat_none() {
         assert_eq!(times, expected, "round {round}: {:?}\n{}", server.runs(), server.worker_log());
     }
 }
+
+#[test]
+fn what_its_commit_or_its_paths_want_no_run_for_runs_nothing_although_nobody_told_of_it() {
+    let job = "reconcile = \"1h\"\n[[job]]\nname = \"tests\"\nwhen = [{ event = \"push\", paths = [\"**\", \"!docs/**\"] }]\n\
+        build = \"git rev-parse HEAD >>$OUT/ran\"\n";
+    let mut server = Server::new(job);
+    server.run_pass();
+    an_hour_later(&server);
+    server.stop_receiver();
+    server.laptop.push_commit("master", "Fix a typo [skip ci]");
+    an_hour_later(&server);
+    assert_eq!(server.outcome(1), ("refused".to_owned(), "the event does not match: its commit says [skip ci]".to_owned()));
+    fs::create_dir_all(server.laptop.file("docs")).unwrap();
+    fs::write(server.laptop.file("docs/manual"), "words").unwrap();
+    server.laptop.git(&["add", "--all"]);
+    server.laptop.git(&["commit", "--quiet", "--message", "Words"]);
+    server.laptop.push("HEAD:refs/heads/master");
+    an_hour_later(&server);
+    let (state, why) = server.outcome(2);
+    assert!(state == "refused" && why.contains("no changed path fits"), "{why}");
+    assert!(server.mails().is_empty() && server.written("ran").is_none());
+    let wanted = server.laptop.push_commit("master", "Work");
+    an_hour_later(&server);
+    assert_eq!(ran(&server), [wanted]);
+}

@@ -13,7 +13,7 @@ use crate::folders::Folders;
 #[derive(Debug)]
 pub struct Alive {
     run: RunId,
-    _file: File,
+    file: File,
 }
 
 impl Alive {
@@ -22,13 +22,22 @@ impl Alive {
     /// # Errors
     /// What the system said.
     pub fn take(folders: &Folders, run: RunId) -> io::Result<Option<Self>> {
+        let taken = Self::take_over(folders, run)?;
+        // For whoever wants to signal the holder; it counts only while the lock is held.
+        taken.as_ref().map_or(Ok(()), |taken| writeln!(&taken.file, "{}", std::process::id()))?;
+        Ok(taken)
+    }
+
+    /// The same for a pass, whom nobody may signal because of this run: it looks after all of them.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn take_over(folders: &Folders, run: RunId) -> io::Result<Option<Self>> {
         let folder = folders.run(run);
         fs::create_dir_all(&folder)?;
         let Some(file) = try_lock(&folder.join("alive"))? else { return Ok(None) };
-        // For whoever wants to signal the holder; it counts only while the lock is held.
         file.set_len(0)?;
-        writeln!(&file, "{}", std::process::id())?;
-        Ok(Some(Self { run, _file: file }))
+        Ok(Some(Self { run, file }))
     }
 
     /// The run that the lock is for.
@@ -62,7 +71,10 @@ mod tests {
         let held = Alive::take(&folders, RunId::new(7)).unwrap().unwrap();
         assert!(Alive::take(&folders, RunId::new(7)).unwrap().is_none());
         assert!(Alive::take(&folders, RunId::new(8)).unwrap().is_some());
+        let pid = || fs::read_to_string(folders.run(RunId::new(7)).join("alive")).unwrap();
+        assert_eq!(pid().trim(), std::process::id().to_string());
         drop(held);
-        assert!(Alive::take(&folders, RunId::new(7)).unwrap().is_some());
+        assert!(Alive::take_over(&folders, RunId::new(7)).unwrap().is_some());
+        assert_eq!(pid(), "", "nobody may signal a pass because of one run");
     }
 }

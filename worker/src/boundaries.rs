@@ -66,7 +66,7 @@ pub const BOUNDARIES: [Boundary; 15] = [
     Boundary {
         dying: Dying::Pass,
         between: "the wake file is gone and the inbox is read; nothing is taken over",
-        mark: mark("import", "pwrite64", LEDGER, 1),
+        mark: mark("clone(", "pwrite64", LEDGER, 1),
         left: None,
         then: "the watermark stands where it stood, so the same is read again: by the timer or cron, as nobody wakes",
         end: RunState::Succeeded,
@@ -74,7 +74,7 @@ pub const BOUNDARIES: [Boundary; 15] = [
     Boundary {
         dying: Dying::Pass,
         between: "the delivery, its run and the watermark are written, not synced",
-        mark: mark("import", "fdatasync", LEDGER, 1),
+        mark: mark("clone(", "fdatasync", LEDGER, 1),
         left: None,
         then: "what was no whole transaction is none",
         end: RunState::Succeeded,

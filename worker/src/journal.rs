@@ -4,7 +4,7 @@
 //! truth.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use hookspool_common::clock::Instant;
@@ -89,7 +89,13 @@ impl Journal {
     fn append(&mut self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        self.file.write_all(text.as_bytes())
+        let length = self.file.metadata()?.len();
+        let written = self.file.write_all(text.as_bytes());
+        if written.is_err() {
+            // Half a line would swallow the next one. Should this fail too, the next is lost with it.
+            let _ = self.file.set_len(length).and_then(|()| self.file.seek(SeekFrom::Start(length)));
+        }
+        written
     }
 }
 

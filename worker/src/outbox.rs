@@ -21,6 +21,8 @@ pub fn send_due(config: &Config, ledger: &mut dyn Ledger, secrets: &SecretStore,
     let (Some(mail), false) = (&config.mail, due.is_empty()) else { return Ok(false) };
     let password = mail.password.as_ref().map(|name| secrets.read(name)).transpose();
     let mailer = password.map_err(anyhow::Error::new).and_then(|password| Ok(Mailer::new(mail, password.as_ref())?));
+    // A ledger that cannot be written to would not know that a mail has left, and every pass would send it again.
+    ledger.attempting(&due.iter().map(|notice| notice.id).collect::<Vec<_>>(), clock.now())?;
     let mut sent = false;
     // Where the server itself cannot be reached, asking it again for each mail would hold up the next run.
     let mut unreachable: Option<String> = mailer.as_ref().err().map(|error| format!("{error:#}"));

@@ -94,7 +94,7 @@ fn look_at_everything(
 ) -> anyhow::Result<()> {
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
     let secrets = SecretStore::of_worker(config.directory(), credentials);
-    ask_forges(config, folders, &mut ledger, clock.now())?;
+    ask_forges(config, folders, &mut ledger, launcher, clock.now())?;
     loop {
         // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
         let imported = import(config, &mut ledger, clock);

@@ -28,7 +28,7 @@ pub fn reap(
 ) -> anyhow::Result<bool> {
     let mut reaped = false;
     for run in ledger.running()? {
-        let Some(lock) = Alive::take(folders, run.id)? else { continue };
+        let Some(lock) = Alive::take_over(folders, run.id)? else { continue };
         // Its runner may have ended it between the two looks.
         if ledger.run(run.id)?.is_some_and(|run| run.state.is_final()) {
             continue;
@@ -97,7 +97,7 @@ fn sweep(ledger: &dyn Ledger, folders: &Folders, launcher: &dyn Launcher) -> any
     }
     for id in folders.runs_with_folders()? {
         let is_over = ledger.run(id)?.is_none_or(|run| run.state.is_final());
-        if is_over && let Some(lock) = Alive::take(folders, id)? {
+        if is_over && let Some(lock) = Alive::take_over(folders, id)? {
             clean_up(folders, &lock);
         }
     }

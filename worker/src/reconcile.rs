@@ -4,12 +4,11 @@
 //! time for all repositories, and goes on. That process becomes a pass when it found something.
 
 mod changes; // two states of a repository, and the events between them
+pub(crate) mod commits; // what its commits say, once they are fetched
 mod forge; // what git says that the forge has
 
 use std::collections::BTreeSet;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,7 +21,7 @@ use hookspool_common::secrets::SecretStore;
 use crate::alive::try_lock;
 use crate::folders::Folders;
 use crate::git::Remote;
-use crate::logging::worker_log;
+use crate::launcher::Launcher;
 use changes::changes;
 use forge::{NoAnswer, ask};
 
@@ -33,7 +32,13 @@ const EARLY_MILLIS: i64 = 10 * 1000;
 ///
 /// # Errors
 /// When ledger or lock cannot be used, or the process cannot be started.
-pub fn ask_forges(config: &Config, folders: &Folders, ledger: &mut dyn Ledger, now: Instant) -> anyhow::Result<()> {
+pub fn ask_forges(
+    config: &Config,
+    folders: &Folders,
+    ledger: &mut dyn Ledger,
+    launcher: &dyn Launcher,
+    now: Instant,
+) -> anyhow::Result<()> {
     let known = ledger.reconciled()?;
     // Whoever turns it on again must not be told of all that happened meanwhile.
     for state in known.iter().filter(|state| !wanted(config).any(|wanted| wanted.name == state.repository)) {
@@ -42,14 +47,7 @@ pub fn ask_forges(config: &Config, folders: &Folders, ledger: &mut dyn Ledger, n
     if due(config, &known, now).is_empty() || try_lock(&folders.reconcile_lock())?.is_none() {
         return Ok(());
     }
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("hookspool-worker").arg("reconcile").arg("--config").arg(&config.file).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    // It outlives the pass, and must not hold open the pipe on which cron waits for its end.
-    if std::env::var_os("JOURNAL_STREAM").is_none() {
-        command.stderr(worker_log(&config.paths.logs)?);
-    }
-    command.spawn().map(drop).context("cannot start the process that asks the forges")
+    launcher.start_aside("reconcile")
 }
 
 /// Asks the forges whose time has come, one after the other. Whether anything is to run that no delivery told of.

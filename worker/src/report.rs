@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookspool_common::clock::Instant;
 use hookspool_common::config::{Config, DEFAULT_PATH, Notify};
-use hookspool_common::ledger::{Finish, Ledger, LedgerError, NewNotice, Outcome, Run, RunState, Sequel, StepRecord};
+use hookspool_common::ledger::{Cause, Finish, Ledger, LedgerError, NewNotice, Outcome, Run, RunState, Sequel, StepRecord};
 use std::path::{Path, PathBuf};
 
 use crate::alive::Alive;
@@ -103,6 +103,10 @@ fn notices(
     now: Instant,
 ) -> Result<Vec<NewNotice>, LedgerError> {
     let Some(mail) = config.mail.as_ref().filter(|_| !matches!(sequel, Sequel::Retry { .. })) else { return Ok(Vec::new()) };
+    // Nobody told of it, and the job does not want it: that is no news.
+    if run.cause == Cause::Reconcile && matches!(ending.outcome, Outcome::Refused(_)) {
+        return Ok(Vec::new());
+    }
     let before = match ledger.previous(&run.repository, &run.job, run.reference.as_ref(), run.id)?.map(|run| run.state) {
         None => Before::None,
         Some(RunState::Succeeded) => Before::Succeeded,

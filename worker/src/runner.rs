@@ -26,6 +26,9 @@ use crate::work::Work;
 /// What a runner prints once the run is its own; the pass that started it waits for this.
 pub const CLAIMED: &str = "claimed\n";
 
+/// The exit status of a runner that did not get its run (`EX_TEMPFAIL` of sysexits.h(3)): nobody need look at what came of it.
+pub const NOT_MINE: u8 = 75;
+
 /// Runs the run with this number, if it is queued and nobody else has it. Whether that was so; then a pass should look at
 /// what came of it, also after an error.
 ///

@@ -1,6 +1,8 @@
 //! A run while it runs: checkout, then the job's steps in order, each journalled before it begins. Whatever goes wrong
 //! becomes an outcome.
 
+mod wanted; // whether the job still wants the run
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -14,7 +16,6 @@ use hookspool_common::ledger::{Ledger, LedgerError, Outcome, ProcessResult, Run,
 use hookspool_common::masking::Masks;
 use hookspool_common::secrets::SecretStore;
 
-use crate::admission::why_not_any_more;
 use crate::cache::Cache;
 use crate::cancel;
 use crate::checkout::hand_over::hand_over;
@@ -109,7 +110,7 @@ impl<'a> Work<'a> {
     }
 
     fn all_steps(&mut self, ledger: &mut dyn Ledger) -> anyhow::Result<Outcome> {
-        let (repository, job) = match find_job(self.config, &self.run) {
+        let (repository, job) = match wanted::find_job(self.config, &self.run) {
             Ok(found) => found,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
@@ -122,6 +123,9 @@ impl<'a> Work<'a> {
             Ok(ready) => ready,
             Err(outcome) => return Ok(outcome),
         };
+        if let Some(refusal) = wanted::why_not_after_all(self.folders, repository, job, &mut self.run)? {
+            return Ok(Outcome::Refused(refusal));
+        }
         let mut setting = Setting { repository, job, secrets: Vec::new() };
         if from_fork {
             self.masks = secrets::masks_for_a_fork(self.secrets, repository);
@@ -343,19 +347,6 @@ impl<'a> Work<'a> {
             step.result = Some(result);
         }
         Ok(())
-    }
-}
-
-/// The job as root's configuration has it now, or why the run must not go on.
-fn find_job<'c>(config: &'c Config, run: &Run) -> Result<(&'c Repository, &'c Job), String> {
-    let repository = config.repository(&run.source, &run.repository);
-    let repository = repository
-        .ok_or_else(|| format!("{} is not in the configuration of source `{}` any more", run.repository, run.source))?;
-    let job =
-        repository.job(&run.job).ok_or_else(|| format!("job `{}` is not in {} any more", run.job, repository.file.display()))?;
-    match why_not_any_more(repository, job, run) {
-        None => Ok((repository, job)),
-        Some(why) => Err(format!("the event does not match any more: {why}")),
     }
 }
 

@@ -410,6 +410,12 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn notices_of(&self, run: RunId) -> Result<Vec<Notice>, LedgerError>;
 
+    /// Writes down that notices are about to be sent.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; then none may be sent.
+    fn attempting(&mut self, notices: &[NoticeId], now: Instant) -> Result<(), LedgerError>;
+
     /// Writes down what became of an attempt to send a notice that is due.
     ///
     /// # Errors

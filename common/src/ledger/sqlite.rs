@@ -359,6 +359,19 @@ impl Ledger for SqliteLedger {
         self.all(&format!("SELECT {NOTICE_COLUMNS} FROM notice WHERE run = ?1 ORDER BY id"), [run.number()], rows::notice)
     }
 
+    fn attempting(&mut self, notices: &[NoticeId], now: Instant) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            let sql = "UPDATE notice SET tried_at = ?2 WHERE id = ?1 AND state = 'due'";
+            for notice in notices {
+                transaction
+                    .prepare_cached(sql)
+                    .and_then(|mut update| update.execute(params![notice.0, now.millis()]))
+                    .map_err(failing)?;
+            }
+            Ok(())
+        })
+    }
+
     fn attempted(&mut self, notice: NoticeId, state: &NoticeState, now: Instant) -> Result<(), LedgerError> {
         let (name, attempts, due_at, error, sent_at) = match state {
             NoticeState::Due { at, attempts, error } => ("due", Some(*attempts), Some(at.millis()), error.as_deref(), None),

@@ -93,7 +93,8 @@ fn main() -> ExitCode {
         // that started it, which would start it again.
         Command::Runner { run } => match runner::run(&config, run, credentials, &SystemClock) {
             Ok(true) => runner::hand_over_to_a_pass(&config, &program),
-            other => other.map(drop),
+            Ok(false) => return ExitCode::from(runner::NOT_MINE),
+            Err(error) => Err(error),
         },
         // Answered above, without any configuration.
         Command::Credential { .. } => Ok(()),

@@ -5,6 +5,7 @@
 //! cgroup, as some supervisors kill all that is left in one. It is the child of nobody who waits for it, so how one ended
 //! that died is not known.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -16,7 +17,7 @@ use hookspool_common::config::Config;
 use hookspool_common::names::RunId;
 use nix::unistd::{geteuid, setsid};
 
-use super::{End, Launcher, Order, Program, cgroup_mount, environment_of_runner, words_of_runner};
+use super::{End, Launcher, Order, Program, cgroup_mount, environment_of_runner, words_of, words_of_runner};
 use crate::alive::Alive;
 use crate::logging::worker_log;
 use crate::runner::CLAIMED;
@@ -59,10 +60,10 @@ impl Detached {
         Self { program: program.clone(), config_file: config.file.clone(), logs: config.paths.logs.clone(), credentials }
     }
 
-    fn command(&self, run: RunId) -> anyhow::Result<Command> {
+    fn command(&self, words: &[OsString]) -> anyhow::Result<Command> {
         let mut command = Command::new(self.program.installed());
-        command.arg0("hookspool-worker").args(words_of_runner(run, &self.config_file)).current_dir("/");
-        command.env_clear().envs(environment_of_runner()).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg0("hookspool-worker").args(words).current_dir("/");
+        command.env_clear().envs(environment_of_runner()).stdin(Stdio::null()).stdout(Stdio::null());
         if let Some(folder) = &self.credentials {
             command.env("CREDENTIALS_DIRECTORY", folder);
         }
@@ -77,12 +78,18 @@ impl Detached {
 
 impl Launcher for Detached {
     fn start(&self, order: &Order) -> anyhow::Result<()> {
-        let mut runner =
-            self.command(order.run)?.spawn().with_context(|| format!("cannot start the runner of run {}", order.run))?;
+        let mut command = self.command(&words_of_runner(order.run, &self.config_file))?;
+        let runner = command.stdout(Stdio::piped()).spawn();
+        let mut runner = runner.with_context(|| format!("cannot start the runner of run {}", order.run))?;
         // It says so, or closes the pipe without a word.
         let mut said = vec![0; CLAIMED.len()];
         let _ = runner.stdout.take().map(|mut stdout| stdout.read_exact(&mut said));
         Ok(())
+    }
+
+    fn start_aside(&self, command: &'static str) -> anyhow::Result<()> {
+        let mut started = self.command(&words_of(command, &self.config_file))?;
+        started.spawn().map(drop).with_context(|| format!("cannot start hookspool-worker {command}"))
     }
 
     fn bury(&self, _lock: &Alive) -> anyhow::Result<Option<End>> {

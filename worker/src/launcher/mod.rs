@@ -65,6 +65,12 @@ pub trait Launcher: Debug {
     /// What the system said.
     fn remembered(&self) -> io::Result<Vec<RunId>>;
 
+    /// Starts another of the worker's commands, which outlives the pass and which nobody waits for.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    fn start_aside(&self, command: &'static str) -> anyhow::Result<()>;
+
     /// Keeps nothing more of the runner of a run that is over. One that is still about to end is left alone.
     ///
     /// # Errors
@@ -81,6 +87,8 @@ pub struct Order {
     pub title: String,
     /// Whether a step of it runs as root.
     pub has_root: bool,
+    /// Its share of the processor beside others (`CPUWeight`), where one is configured.
+    pub cpu_weight: Option<u64>,
 }
 
 impl Order {
@@ -89,7 +97,9 @@ impl Order {
     pub fn new(config: &Config, run: &Run) -> Self {
         let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job));
         let title = format!("Hookspool's run {}: job {} of {}", run.id, run.job, run.repository);
-        Self { run: run.id, title, has_root: job.is_some_and(|job| has_root(job, &config.worker.user)) }
+        let has_root = job.is_some_and(|job| has_root(job, &config.worker.user));
+        let cpu_weight = job.and_then(|job| job.limits.or(config.worker.limits).cpu_weight);
+        Self { run: run.id, title, has_root, cpu_weight }
     }
 }
 
@@ -137,4 +147,9 @@ fn environment_of_runner() -> Vec<(&'static str, OsString)> {
 /// The words of a runner's command line after the program.
 fn words_of_runner(run: RunId, config_file: &Path) -> [OsString; 4] {
     ["runner".into(), run.to_string().into(), "--config".into(), PathBuf::from(config_file).into_os_string()]
+}
+
+/// The words of another command's line.
+fn words_of(command: &str, config_file: &Path) -> [OsString; 3] {
+    [command.into(), "--config".into(), PathBuf::from(config_file).into_os_string()]
 }

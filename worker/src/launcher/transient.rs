@@ -13,7 +13,7 @@ use hookspool_common::config::{Config, Paths};
 use hookspool_common::names::RunId;
 
 use super::unit::{self, Names};
-use super::{End, Launcher, Order, PASS_UNIT, Program, environment_of_runner, words_of_runner};
+use super::{End, Launcher, Order, PASS_UNIT, Program, environment_of_runner, words_of, words_of_runner};
 use crate::alive::Alive;
 use crate::folders::Folders;
 
@@ -21,7 +21,9 @@ use crate::folders::Folders;
 const SLICE: &str = "hookspool.slice";
 
 /// What every runner's unit is like, and why.
-const PROPERTIES: [&str; 13] = [
+const PROPERTIES: [&str; 14] = [
+    // It did not get its run, and that is no failure; see runner::NOT_MINE.
+    "SuccessExitStatus=75",
     // It is started when it says so, which is once its run is its own.
     "NotifyAccess=main",
     "TimeoutStartSec=60",
@@ -92,16 +94,28 @@ impl Transient {
             let spared = |(hidden, _): &&(&[&str], _)| !self.lies_in(hidden);
             CONFINEMENT.iter().filter(spared).for_each(|(_, text)| property(text.into()));
         }
-        // However it ends, a mark has a pass look at once. OnFailure= would keep the unit loaded for as long as that unit is.
-        if self.pass_unit.is_some() {
-            property(format!("ExecStopPost=/bin/touch {}", quoted(&Folders::new(&self.paths).pass_mark())).into());
+        // Beside other services and runs; within the unit there is nobody to share with.
+        if let Some(weight) = order.cpu_weight {
+            property(format!("CPUWeight={weight}").into());
         }
-        // The pass's own are taken away with its end; these live as long as the run.
+        // At its end a mark has a pass look at once, unless it says that it did not get its run: then nothing has changed, and
+        // the pass would start it again and again. OnFailure= would keep the unit loaded for as long as that unit is.
+        if self.pass_unit.is_some() {
+            let script = r#"if test "$$EXIT_CODE" != exited || test "$$EXIT_STATUS" = 0; then exec touch "$$0"; fi"#;
+            let mark = quoted(&Folders::new(&self.paths).pass_mark());
+            property(format!("ExecStopPost=/bin/sh -c '{script}' {mark}").into());
+        }
+        self.go_on(words, &words_of_runner(order.run, &self.config_file))
+    }
+
+    /// What every unit of the worker is given: credentials, variables, and the program with these words.
+    fn go_on(&self, mut words: Vec<OsString>, command: &[OsString]) -> io::Result<Vec<OsString>> {
+        // The pass's own are taken away with its end; these live as long as the unit.
         for path in self.credentials()? {
             let mut text = with("LoadCredential=", Path::new(path.file_name().unwrap_or_default()));
             text.push(":");
             text.push(&path);
-            property(text);
+            words.extend(["--property".into(), text]);
         }
         for (name, value) in environment_of_runner() {
             words.push(variable(name, &value));
@@ -111,8 +125,28 @@ impl Transient {
         }
         words.push("--".into());
         words.push(literal(self.program.for_others().into_os_string()));
-        words.extend(words_of_runner(order.run, &self.config_file).map(literal));
+        words.extend(command.iter().cloned().map(literal));
         Ok(words)
+    }
+
+    /// The words after `systemd-run` for a command that nobody waits for, and of which nothing is kept.
+    fn words_aside(&self, command: &str) -> io::Result<Vec<OsString>> {
+        let mut words: Vec<OsString> = ["--quiet", "--no-ask-password", "--collect", "--no-block"].map(Into::into).to_vec();
+        words.push(format!("--unit={}", self.names.aside(command)).into());
+        words.push(format!("--description=Hookspool's worker: {command}").into());
+        for property in ["UMask=0027", "LimitCORE=0:infinity", "SyslogIdentifier=hookspool-worker"] {
+            words.extend(["--property".into(), property.into()]);
+        }
+        self.go_on(words, &words_of(command, &self.config_file))
+    }
+
+    /// Has systemd start a unit. What it said, if it did not.
+    fn run(&self, words: Vec<OsString>) -> anyhow::Result<Option<String>> {
+        let mut command = Command::new("systemd-run");
+        command.args(words).env_clear().env("PATH", crate::environment::PATH).stdin(Stdio::null()).stdout(Stdio::null());
+        let output = command.output().context("cannot start systemd-run")?;
+        let said = || format!("({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        Ok((!output.status.success()).then(said))
     }
 
     /// Whether anything that a run writes lies in one of these, or its configuration in one that is not only read-only.
@@ -138,7 +172,7 @@ impl Transient {
             return Ok(true);
         }
         // While this is held, that runner cannot claim the run.
-        let Some(lock) = Alive::take(&Folders::new(&self.paths), run)? else { return Ok(false) };
+        let Some(lock) = Alive::take_over(&Folders::new(&self.paths), run)? else { return Ok(false) };
         self.bury(&lock)?;
         Ok(true)
     }
@@ -174,18 +208,20 @@ impl Launcher for Transient {
         if !self.clear_the_way(order.run)? {
             return Ok(());
         }
-        let mut command = Command::new("systemd-run");
         let words = self.words(order).context("cannot read the pass's credentials")?;
-        command.args(words).env_clear().env("PATH", crate::environment::PATH).stdin(Stdio::null()).stdout(Stdio::null());
-        let output = command.output().context("cannot start systemd-run")?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
+        let Some(said) = self.run(words)? else { return Ok(()) };
         let end = unit::show(&self.names.unit(order.run))?.and_then(|shown| shown.end);
         self.forget(order.run)?;
         let end = end.map_or_else(String::new, |end| format!("; the runner {end}"));
-        bail!("systemd cannot start {} ({}): {}{end}", self.names.unit(order.run), output.status, said.trim())
+        bail!("systemd cannot start {} {said}{end}", self.names.unit(order.run))
+    }
+
+    fn start_aside(&self, command: &'static str) -> anyhow::Result<()> {
+        let words = self.words_aside(command).context("cannot read the pass's credentials")?;
+        match self.run(words)? {
+            Some(said) => bail!("systemd cannot start {} {said}", self.names.aside(command)),
+            None => Ok(()),
+        }
     }
 
     fn bury(&self, lock: &Alive) -> anyhow::Result<Option<End>> {

@@ -46,6 +46,11 @@ impl Names {
         format!("{PREFIX}{run}{}{SUFFIX}", self.installation)
     }
 
+    /// The unit of another command of the worker.
+    pub(super) fn aside(&self, command: &str) -> String {
+        format!("hookspool-{command}{}{SUFFIX}", self.installation)
+    }
+
     /// The run of a unit, if it is one of this installation.
     fn run(&self, unit: &str) -> Option<RunId> {
         let number = unit.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.strip_suffix(&self.installation)?;
