@@ -117,7 +117,9 @@ pub fn check_out(
     account: &Account,
 ) -> anyhow::Result<Checkout> {
     let mirror = folders.mirror(&repository.name);
-    let _mirror_is_ours = lock_mirror(&mirror)?;
+    let Some(_mirror_is_ours) = lock_mirror(tools.supervisor, &mirror)? else {
+        return Ok(Checkout::Failed(ProcessResult::Cancelled));
+    };
     let found = (|| {
         fetch(tools, &mirror, remote)?;
         forget_caches(folders, repository, run, &mirror)?;

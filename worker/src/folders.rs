@@ -11,6 +11,10 @@ use hookspool_common::ledger::LEDGER_FILE;
 use hookspool_common::names::RunId;
 use hookspool_common::repository_name::RepositoryName;
 
+pub(crate) use removal::remove_tree;
+
+mod removal; // of what a step may have filled
+
 /// The folders of one installation.
 #[derive(Debug, Clone)]
 pub struct Folders {
@@ -190,48 +194,4 @@ pub(crate) fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
     }
     fs::DirBuilder::new().recursive(true).mode(mode).create(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(mode))
-}
-
-/// Removes a folder that a step may have filled, also where it took away its own permissions.
-///
-/// # Errors
-/// What the system said when the second try failed too.
-pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Root is denied nothing by permissions, and must not change any by name in a folder of somebody else.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root() => {
-            open_up(folder);
-            fs::remove_dir_all(folder)
-        }
-        other => other,
-    }
-}
-
-/// Gives the owner back the right to enter and empty every folder below, without following links.
-fn open_up(folder: &Path) {
-    let is_folder = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
-    if is_folder && fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).is_ok() {
-        for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
-            open_up(&entry.path());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tree_whose_folders_were_locked_is_removed_all_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let locked = folder.path().join("a/b");
-        fs::create_dir_all(&locked).unwrap();
-        fs::write(locked.join("file"), "").unwrap();
-        std::os::unix::fs::symlink("/", locked.join("link")).unwrap();
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&folder.path().join("a")).unwrap();
-        assert!(!folder.path().join("a").exists() && Path::new("/bin").exists());
-        remove_tree(&folder.path().join("a")).unwrap();
-    }
 }

@@ -1,19 +1,30 @@
 //! git, deaf to everything but what it is told here: no configuration of the machine or of a user, no prompt, no hook,
 //! no helper but ours, and no transport but the one that the clone address names.
 
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 use hookspool_common::config::Repository;
 use hookspool_common::secrets::SecretStore;
 use hookspool_common::trusted::{self, Owners};
 
-use crate::process::{Account, Launch};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::process::{Account, Launch, end_with_this_process};
+use crate::receiver_side::Patient;
 
 pub use credential::Helper;
 
 mod credential; // how a token reaches git
+
+/// How long a mirror may take to answer. The answer takes some milliseconds; what takes longer than this waits for something
+/// that somebody put in its way.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Settings that a repository's own configuration cannot override, as `-c` comes last.
 const SETTINGS: [&str; 12] = [
@@ -151,22 +162,48 @@ pub fn launch(folder: &Path, remote: Option<&Remote>, account: Option<&Account>,
 /// Asks a mirror of ours something that needs neither network nor patience: whether git said yes, and its output.
 ///
 /// # Errors
-/// When git itself cannot be started.
-pub fn ask(folder: &Path, arguments: &[&str]) -> std::io::Result<(bool, String)> {
-    said(folder, None, arguments)
+/// When git itself cannot be started, or does not answer in time; then it is killed, with whatever it started.
+pub fn ask(folder: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
+    ask_within(PATIENCE, folder, arguments)
+}
+
+fn ask_within(patience: Duration, folder: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
+    let mut command = command(folder, None, arguments);
+    command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::null());
+    end_with_this_process(&mut command);
+    let mut git = command.spawn()?;
+    let mut said = Vec::new();
+    let heard = match git.stdout.take() {
+        Some(stdout) => Patient::until(stdout, patience).read_to_end(&mut said),
+        None => Err(io::Error::other("it has no output")),
+    };
+    if heard.is_err() {
+        // Its output ends when it does, so it lives, and its number is its own.
+        let _ = killpg(Pid::from_raw(git.id().cast_signed()), Signal::SIGKILL);
+    }
+    let status = git.wait()?;
+    match heard {
+        Ok(_) => Ok((status.success(), text(&said))),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            let what = arguments.first().copied().unwrap_or_default();
+            let why = format!("git {what} did not answer within {} s, and was killed", patience.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Asks the forge something, for a person who waits at a terminal.
 ///
 /// # Errors
 /// When git itself cannot be started.
-pub fn ask_remote(folder: &Path, remote: &Remote, arguments: &[&str]) -> std::io::Result<(bool, String)> {
-    said(folder, Some(remote), arguments)
+pub fn ask_remote(folder: &Path, remote: &Remote, arguments: &[&str]) -> io::Result<(bool, String)> {
+    let Output { status, stdout, .. } = command(folder, Some(remote), arguments).output()?;
+    Ok((status.success(), text(&stdout)))
 }
 
-fn said(folder: &Path, remote: Option<&Remote>, arguments: &[&str]) -> std::io::Result<(bool, String)> {
-    let Output { status, stdout, .. } = command(folder, remote, arguments).output()?;
-    Ok((status.success(), String::from_utf8_lossy(&stdout).trim_end().to_owned()))
+fn text(said: &[u8]) -> String {
+    String::from_utf8_lossy(said).trim_end().to_owned()
 }
 
 /// A git command for whoever waits for it in their own way.
@@ -195,6 +232,16 @@ mod tests {
         ] {
             assert_eq!(remote(address).transport(), transport, "{address}");
         }
+    }
+
+    #[test]
+    fn a_git_that_waits_for_something_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let arguments = ["config", "--file", &pipe.to_string_lossy(), "--list"];
+        let error = ask_within(Duration::from_millis(100), folder.path(), &arguments).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
     }
 
     #[test]

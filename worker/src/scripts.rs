@@ -2,7 +2,7 @@
 //! have written them. They are looked at right before the step.
 //!
 //! What is looked at is what a step names itself, by an absolute path: the program of an `argv`; in a script for the shell,
-//! the program at the beginning of each line; and where that is a shell, an interpreter or the like, the file that it is
+//! the program at the beginning of each line; and where that is a shell, an interpreter or the like, every file that it is
 //! given. What those files call is their own matter, and so is what a shell finds by a variable or along `PATH`.
 
 use std::path::Path;
@@ -10,10 +10,12 @@ use std::path::Path;
 use hookspool_common::config::Commands;
 use hookspool_common::trusted::{self, Owners, TrustError};
 
-/// Programs and words of the shell whose first argument is run, or read as commands.
-const RUNS_ITS_ARGUMENT: [&str; 16] = [
-    ".", "source", "exec", "command", "env", "nice", "nohup", "time", "sh", "bash", "dash", "python3", "perl", "ruby", "node",
-    "php",
+/// Programs and words of the shell that run one of their arguments, or read it as commands. An interpreter's version is not
+/// part of its name here.
+const RUNNERS: [&str; 31] = [
+    ".", "source", "exec", "command", "env", "nice", "ionice", "chrt", "taskset", "nohup", "time", "timeout", "setsid", "stdbuf",
+    "sudo", "doas", "runuser", "su", "setpriv", "flock", "xargs", "sh", "bash", "dash", "zsh", "ksh", "python", "perl", "ruby",
+    "node", "php",
 ];
 
 /// Looks at the scripts outside `own`, the run's folder, that these commands name.
@@ -26,11 +28,14 @@ pub(crate) fn trust(commands: &Commands, own: &Path) -> Result<(), TrustError> {
         Commands::Shell(scripts) => scripts.iter().flat_map(|script| script.lines()).map(words_of).collect(),
     };
     for named in lines.iter().flat_map(|words| programs_of(words)).map(Path::new) {
-        if named.is_absolute()
-            && !named.starts_with(own)
-            && let Err(error @ TrustError::Untrusted(_)) = trusted::open(named, Owners::of_this_process())
-        {
-            return Err(error);
+        if !named.is_absolute() || named.starts_with(own) {
+            continue;
+        }
+        match trusted::open(named, Owners::of_this_process()) {
+            // A folder is given to a script and not run. Its owner can put nothing in its place, as what leads to it is good.
+            Err(TrustError::Untrusted(found)) if found.path == named && named.is_dir() => {}
+            Err(error @ TrustError::Untrusted(_)) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(())
@@ -42,18 +47,21 @@ fn words_of(line: &str) -> Vec<&str> {
     words.filter(|word| !word.is_empty()).collect()
 }
 
-/// What a command runs: its first word, and what that runs in turn.
+/// What a command runs: its first word; and where that runs another, every file that it names, as which of its words are its
+/// options' own is its own matter.
 fn programs_of<'w>(words: &[&'w str]) -> Vec<&'w str> {
-    let mut programs = Vec::new();
     let is_setting = |word: &str| word.split_once('=').is_some_and(|(name, _)| !name.contains('/'));
-    for word in words.iter().filter(|word| !is_setting(word) && !word.starts_with('-')) {
-        programs.push(*word);
-        let name = word.rsplit('/').next().unwrap_or_default();
-        if !RUNS_ITS_ARGUMENT.contains(&name) {
-            break;
-        }
-    }
-    programs
+    let mut words = words.iter().copied().skip_while(|word| is_setting(word));
+    let Some(first) = words.next() else { return Vec::new() };
+    let others = words.filter(|word| is_runner(first) && word.contains('/') && !word.starts_with('-') && !is_setting(word));
+    [first].into_iter().chain(others).collect()
+}
+
+fn is_runner(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let family = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '.' | '-'));
+    // `.` itself is one.
+    RUNNERS.contains(&name) || RUNNERS.contains(&family)
 }
 
 #[cfg(test)]
@@ -68,6 +76,15 @@ mod tests {
         for (line, programs) in [
             ("/opt/deploy --to /srv/site", &["/opt/deploy"][..]),
             ("  LANG=C exec '/opt/deploy' x", &["exec", "/opt/deploy"]),
+            ("nice -n 10 /opt/deploy", &["nice", "/opt/deploy"]),
+            ("bash -o pipefail /opt/deploy", &["bash", "/opt/deploy"]),
+            ("env -u A B=/x /opt/deploy", &["env", "/opt/deploy"]),
+            ("/usr/bin/python3.11 /opt/deploy", &["/usr/bin/python3.11", "/opt/deploy"]),
+            ("php8.2 /opt/deploy", &["php8.2", "/opt/deploy"]),
+            ("zsh /opt/deploy", &["zsh", "/opt/deploy"]),
+            ("timeout -k 5 60 /opt/deploy", &["timeout", "/opt/deploy"]),
+            ("sudo -u root /opt/deploy", &["sudo", "/opt/deploy"]),
+            ("setsid ionice -c 3 nice /opt/deploy /srv/site", &["setsid", "/opt/deploy", "/srv/site"]),
             ("bash -eu /opt/deploy", &["bash", "/opt/deploy"]),
             (". /opt/settings", &[".", "/opt/settings"]),
             ("(/opt/deploy)", &["/opt/deploy"]),
@@ -99,6 +116,11 @@ mod tests {
                 assert!(trust(&way, folder.path()).is_ok());
             }
         }
+        // A folder that a script works on may be anybody's.
+        let site = folder.path().join("site");
+        fs::create_dir(&site).unwrap();
+        fs::set_permissions(&site, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(trust(&Commands::Shell(vec![format!("sh -c true {}", site.display())]), elsewhere).is_ok());
         fs::remove_file(&script).unwrap();
         assert!(ways().iter().all(|way| trust(way, elsewhere).is_ok()));
     }

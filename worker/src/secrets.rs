@@ -38,12 +38,12 @@ pub(crate) fn read(store: &SecretStore, job: &Job) -> anyhow::Result<Vec<StepSec
     job.secrets.iter().map(read).collect()
 }
 
-/// What a run could show before it is known whose commit it is at: what the forge is asked with, and all that is the job's.
+/// What a run at a commit of the repository's own could show: what the forge is asked with, and all that is the job's.
 pub(crate) fn masks(store: &SecretStore, repository: &Repository, job: &Job) -> Masks {
     masks_of(store, of_the_forge(repository).chain(job.secrets.iter().map(|secret| &secret.name)))
 }
 
-/// What a run at a fork's commit could show. The job's own secrets are not among it: such a run never sees them, and a
+/// What a run could show at a fork's commit, or before it is known whose commit it is at. The job's own secrets are not among it: such a run never sees them, and a
 /// stranger who prints a guess must not be told by `***` that it is right.
 pub(crate) fn masks_for_a_fork(store: &SecretStore, repository: &Repository) -> Masks {
     masks_of(store, of_the_forge(repository))
@@ -66,7 +66,10 @@ pub(crate) fn shown_in_mail(config: &Config, run: &Run) -> Run {
     if let Some((repository, job)) = repository.and_then(|repository| repository.job(&run.job).map(|job| (repository, job))) {
         // As the runner's own store: whoever ends a run, a pass too, was started with the same credentials.
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let masks = masks(&SecretStore::of_worker(config.directory(), credentials), repository, job);
+        let store = SecretStore::of_worker(config.directory(), credentials);
+        // What a request says may be a stranger's guess.
+        let is_a_requests = run.event.pull_request.is_some();
+        let masks = if is_a_requests { masks_for_a_fork(&store, repository) } else { masks(&store, repository, job) };
         for commit in shown.event.commits.iter_mut().flatten() {
             commit.message = masks.mask(&commit.message);
         }

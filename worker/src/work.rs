@@ -117,7 +117,8 @@ impl<'a> Work<'a> {
         self.log.note(&format!("run {}: job `{}` of {} for {}", self.run.id, job.name, repository.name, described(&self.run)));
         let user = job.user.as_deref().unwrap_or(&self.config.worker.user);
         let account = account(user, job.user.is_some())?;
-        self.masks = secrets::masks(self.secrets, repository, job);
+        // Until it is known whose commit it is, what a stranger may see must not tell of the job's secrets.
+        self.masks = secrets::masks_for_a_fork(self.secrets, repository);
         self.log.hide(&self.masks);
         let (reference, from_fork) = match self.check_out(ledger, repository, job, &account)? {
             Ok(ready) => ready,
@@ -127,9 +128,9 @@ impl<'a> Work<'a> {
             return Ok(Outcome::Refused(refusal));
         }
         let mut setting = Setting { repository, job, secrets: Vec::new() };
-        if from_fork {
-            self.masks = secrets::masks_for_a_fork(self.secrets, repository);
-        } else {
+        if !from_fork {
+            self.masks = secrets::masks(self.secrets, repository, job);
+            self.log.hide(&self.masks);
             setting.secrets = secrets::read(self.secrets, job)?;
         }
         self.write_event(&account)?;

@@ -20,6 +20,9 @@ use crate::process::Account;
 /// How deep a tree may be: each level is an open descriptor. git itself and most file systems give up near this.
 const MAX_DEPTH: usize = 500;
 
+/// What no call says here: every name comes from its folder, and was not too long for that.
+const TOO_DEEP: Errno = Errno::ENAMETOOLONG;
+
 /// Gives everything below `folder` that belongs to `from` to `account`. The folder itself stays whose it is.
 ///
 /// What is within a folder changes hands before the folder does, so that a tree that nobody but root could enter is
@@ -33,13 +36,16 @@ pub fn hand_over(folder: &Path, from: Uid, account: &Account) -> io::Result<()> 
         return Ok(());
     }
     let opened = Dir::open(folder, FOLDER, Mode::empty())?;
-    Ok(hand_over_entries(opened, from, account, MAX_DEPTH)?)
+    match hand_over_entries(opened, from, account, MAX_DEPTH) {
+        Err(TOO_DEEP) => Err(io::Error::other(format!("it is more than {MAX_DEPTH} folders deep"))),
+        other => Ok(other?),
+    }
 }
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 fn hand_over_entries(mut folder: Dir, from: Uid, account: &Account, depth: usize) -> nix::Result<()> {
-    let depth = depth.checked_sub(1).ok_or(Errno::ELOOP)?;
+    let depth = depth.checked_sub(1).ok_or(TOO_DEEP)?;
     let mut names = Vec::new();
     for entry in folder.iter() {
         let entry = entry?;
@@ -96,5 +102,17 @@ mod tests {
             assert_eq!(owner(&tree.join(given)), account.uid.as_raw(), "{given}");
         }
         assert_eq!([owner(&tree), owner(&outside), owner(&outside.join("file"))], [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_tree_that_is_too_deep_is_said_to_be_and_not_given_in_part() {
+        if !geteuid().is_root() {
+            println!("SKIPPED: needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join(["d"; MAX_DEPTH + 1].join("/"))).unwrap();
+        let error = hand_over(folder.path(), Uid::from_raw(0), &Account::named("nobody").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("more than 500 folders deep"), "{error}");
     }
 }

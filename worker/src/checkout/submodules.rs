@@ -100,7 +100,9 @@ fn modules(mirror: &Path, sha: &Sha) -> Result<Vec<Module>, Checkout> {
         (Some("100644" | "100755"), Some(0..=MAX_BYTES)) => {}
         _ => return Err(Checkout::Refused(format!(".gitmodules is no file of at most {MAX_BYTES} bytes"))),
     }
-    let (is_read, listed) = ask(mirror, &["config", "--blob", &format!("{sha}:.gitmodules"), "--null", "--list"])?;
+    // An include would name any file of this machine, and root would read it.
+    let blob = format!("{sha}:.gitmodules");
+    let (is_read, listed) = ask(mirror, &["config", "--blob", &blob, "--no-includes", "--null", "--list"])?;
     if !is_read {
         return Err(Checkout::Refused(".gitmodules cannot be read as git's configuration".to_owned()));
     }

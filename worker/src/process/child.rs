@@ -1,23 +1,31 @@
 //! A child between its birth and its program: the only unsafe code of the worker beside two single calls.
 //!
-//! It is born as posix_spawn(3) does it, with clone(2) and `CLONE_VM | CLONE_VFORK`: it shares its parent's memory until it
-//! executes its program, and its parent stands still meanwhile. So a start costs the same however large the parent is, and
-//! what failed is simply written down for it. A fork would copy the parent's page tables each time.
+//! It is born with clone(2) and `CLONE_VM`: it shares its parent's memory until it executes its program, and its parent
+//! waits meanwhile. So a start costs the same however large the parent is, and what failed is simply written down for it. A
+//! fork would copy the parent's page tables each time.
+//!
+//! posix_spawn(3) lets the kernel hold the parent (`CLONE_VFORK`), for as long as it takes. But here the child becomes
+//! somebody else, whose other processes can stop it; so the parent waits by itself, and not for ever.
 
-use std::ffi::{CStr, CString, c_char, c_int};
-use std::io;
-use std::os::fd::RawFd;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sched::{CloneFlags, clone};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::{Gid, Pid, Uid};
 
 /// The child's stack until it executes its program, in bytes. Its few calls need some KiB, without optimisation too.
 const STACK_BYTES: usize = 128 * 1024;
+
+/// How long a child may take to come to its program: a matter of microseconds, but for a busy disk.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One more than the highest signal of Linux (signal(7)).
 const SIGNALS_END: c_int = 65;
@@ -100,47 +108,121 @@ impl Stage {
 
 type Failure = (Stage, Errno);
 
+/// A birth: all that a child uses, and what it writes down. It lies in its parent's memory.
+struct Birth<'a> {
+    program: &'a Program,
+    role: &'a Role<'a>,
+    parent: libc::pid_t,
+    words: Vec<*const c_char>,
+    /// The words for the shell, if the program is a script for it.
+    script: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    stage: AtomicI32,
+    errno: AtomicI32,
+}
+
 /// Starts `program` in `role`.
 ///
 /// # Errors
 /// What the system said to the first thing that failed; then there is no child.
 pub(super) fn start(program: &Program, role: &Role<'_>) -> io::Result<Pid> {
-    let (words, environment) = (pointers(&program.words), pointers(&program.environment));
-    // As execvp(3) has it: what is executable and no program is a script for the shell.
-    let mut script: Vec<*const c_char> =
-        [c"/bin/sh".as_ptr(), ptr::null()].into_iter().chain(words.iter().skip(1).copied()).collect();
-    let parent = std::process::id().cast_signed();
-    let (stage, errno) = (AtomicI32::new(0), AtomicI32::new(0));
-    let mut stack = vec![0; STACK_BYTES];
-    let child = || {
-        let failure = become_child(role, &program.directory, parent)
-            .err()
-            .unwrap_or_else(|| (Stage::Program, execute(&program.places, &words, &mut script, &environment)));
-        stage.store(failure.0 as i32, Ordering::SeqCst);
-        errno.store(failure.1 as i32, Ordering::SeqCst);
-        127
+    start_within(PATIENCE, program, role)
+}
+
+fn start_within(patience: Duration, program: &Program, role: &Role<'_>) -> io::Result<Pid> {
+    let words = pointers(&program.words);
+    let mut birth = Birth {
+        program,
+        role,
+        parent: std::process::id().cast_signed(),
+        // As execvp(3) has it: what is executable and no program is a script for the shell.
+        script: [c"/bin/sh".as_ptr(), ptr::null()].into_iter().chain(words.iter().skip(1).copied()).collect(),
+        words,
+        environment: pointers(&program.environment),
+        stage: AtomicI32::new(0),
+        errno: AtomicI32::new(0),
     };
+    let mut stack = vec![0u8; STACK_BYTES];
+    let (over, until_over) = io::pipe()?;
+    if until_over.as_raw_fd() <= libc::STDERR_FILENO {
+        // The child would close it with its own input and output, before it is over.
+        return Err(io::Error::other("this process has no standard input, output or errors"));
+    }
     // No handler may run in the child: it would run in the parent's memory.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    #[expect(unsafe_code, reason = "the child shares its parent's memory")]
-    // SAFETY: the calling thread stands still until the child has executed its program or ended (CLONE_VFORK), so nothing
-    // of what the child uses is used twice or goes away; other threads never know of it. The child runs on a stack of its
-    // own, of a size that its bounded calls cannot fill. It makes system calls on data that was made before, and neither
-    // allocates, locks nor unwinds; `errno` is the calling thread's, which stands still. Nobody can trace the child once
-    // it is another user and still in this memory: the change of ids makes memory undumpable (ptrace(2)).
-    let born = unsafe { clone(Box::new(child), &mut stack, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(libc::SIGCHLD)) };
+    let born = bear(&raw mut birth, &mut stack);
+    drop(until_over);
+    // From here until the child is out of this memory nothing may return, or free what it uses.
+    let is_late = born.is_ok_and(|pid| !is_over(&over, patience) && end(pid));
     mask.thread_set_mask()?;
     let pid = born?;
-    let stage = Stage::ALL.into_iter().find(|known| *known as i32 == stage.load(Ordering::SeqCst));
-    match stage {
+    if is_late {
+        let why = format!("it did not come to its program within {} s, and was killed", patience.as_secs());
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    match Stage::ALL.into_iter().find(|known| *known as i32 == birth.stage.load(Ordering::SeqCst)) {
         None => Ok(pid),
         Some(stage) => {
             // It has ended already, or is about to.
             let _ = nix::sys::wait::waitpid(pid, None);
-            let error = io::Error::from_raw_os_error(errno.load(Ordering::SeqCst));
+            let error = io::Error::from_raw_os_error(birth.errno.load(Ordering::SeqCst));
             Err(if stage == Stage::Program { error } else { io::Error::new(error.kind(), format!("{}{error}", stage.as_str())) })
         }
     }
+}
+
+/// The child is born, and runs beside its parent.
+fn bear(birth: *mut Birth<'_>, stack: &mut [u8]) -> nix::Result<Pid> {
+    // A stack grows downwards, from an address that 16 divides.
+    let top = stack.len() - (stack.as_ptr() as usize + stack.len()) % 16;
+    let flags = CloneFlags::CLONE_VM.bits() | libc::SIGCHLD;
+    #[expect(unsafe_code, reason = "the child shares its parent's memory")]
+    // SAFETY: `birth` and the stack belong to the caller, who touches neither until the child has executed its program or
+    // ended: it waits for the end of a pipe that the child alone holds then, and that the kernel closes only after the child
+    // has left this memory (execve(2) changes it before it closes what is closed on exec, and a process that ends gives it
+    // back before its descriptors); and should that take too long, for the end of a child that it has killed. All that
+    // `birth` points to is borrowed for as long.
+    // The child runs on a stack of its own, of a size that its bounded calls cannot fill. It makes system calls on data that
+    // was made before, and neither allocates, locks nor unwinds. It has the thread-local memory of the calling thread, of
+    // which it uses `errno`: that thread only waits meanwhile, with all signals held back, in a call that writes there only
+    // when it fails; and then no more than the reason that the child gives would be wrong. Other threads never know of it.
+    // Nobody can trace the child once it is another user and still in this memory: the change of ids makes memory undumpable
+    // (ptrace(2)), unless fs.suid_dumpable is 1, where `Launch::spawn` refuses.
+    let born = unsafe { libc::clone(be_born, stack.as_mut_ptr().add(top).cast(), flags, birth.cast()) };
+    Errno::result(born).map(Pid::from_raw)
+}
+
+/// All of the child, up to its program.
+extern "C" fn be_born(birth: *mut c_void) -> c_int {
+    #[expect(unsafe_code, reason = "clone(2) hands over an address")]
+    // SAFETY: it is the address that `bear` was given, and its parent does not touch it meanwhile.
+    let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
+    let failure = become_child(birth.role, &birth.program.directory, birth.parent)
+        .err()
+        .unwrap_or_else(|| (Stage::Program, execute(&birth.program.places, &birth.words, &mut birth.script, &birth.environment)));
+    birth.stage.store(failure.0 as i32, Ordering::SeqCst);
+    birth.errno.store(failure.1 as i32, Ordering::SeqCst);
+    127
+}
+
+/// Whether the child has executed its program or ended, which closes its end of the pipe. Other processes of the user whom
+/// it becomes can stop it before, and must not stop its parent with it.
+fn is_over(over: &PipeReader, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = PollTimeout::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(over.as_fd(), PollFlags::POLLIN)], left) {
+            Err(Errno::EINTR) => {}
+            other => return matches!(other, Ok(1..)),
+        }
+    }
+}
+
+/// Kills the child, and waits until it is gone.
+fn end(pid: Pid) -> bool {
+    let _ = kill(pid, Signal::SIGKILL);
+    while nix::sys::wait::waitpid(pid, None) == Err(Errno::EINTR) {}
+    true
 }
 
 /// As execve(2) wants them: addresses, then none.
@@ -200,8 +282,9 @@ fn reset_signals() {
 fn join_cgroup(procs: RawFd) -> nix::Result<()> {
     let own_process = b"0";
     #[expect(unsafe_code, reason = "the descriptor crosses into the child as a number")]
-    // SAFETY: the parent holds `procs` open while it stands still; the buffer is as long as said.
-    let written = unsafe { libc::write(procs, own_process.as_ptr().cast(), own_process.len()) };
+    // SAFETY: the parent holds `procs` open while it waits; the buffer is as long as said. By a plain call, as that of the C
+    // library notes in its thread's memory that it may be cancelled, as the parent's own call does meanwhile.
+    let written = unsafe { libc::syscall(libc::SYS_write, procs, own_process.as_ptr(), own_process.len()) };
     Errno::result(written).map(drop)
 }
 
@@ -220,7 +303,7 @@ fn leave_the_network() -> nix::Result<()> {
         Errno::result(libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request))?;
         request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
         Errno::result(libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request))?;
-        libc::close(socket);
+        libc::syscall(libc::SYS_close, socket);
     }
     Ok(())
 }
@@ -256,7 +339,7 @@ fn become_account(uid: Uid, gid: Gid, groups: &[Gid]) -> nix::Result<()> {
 /// Standard input and both outputs; every other is closed by the program's execution.
 fn take_descriptors(input: RawFd, output: RawFd) -> nix::Result<()> {
     #[expect(unsafe_code, reason = "descriptors cross into the child as numbers, and close_range(2) has no safe wrapper")]
-    // SAFETY: the parent holds both open while it stands still, and the child's table is its own (no CLONE_FILES).
+    // SAFETY: the parent holds both open while it waits, and the child's table is its own (no CLONE_FILES).
     // close_range only sets a flag, and closes none before the program is executed.
     unsafe {
         Errno::result(libc::dup2(input, libc::STDIN_FILENO))?;
@@ -273,7 +356,7 @@ fn execute(places: &[CString], words: &[*const c_char], script: &mut [*const c_c
     for place in places {
         #[expect(unsafe_code, reason = "execve(2) takes addresses")]
         // SAFETY: both lists end with a null, and hold addresses of texts that end with a zero and live in the parent,
-        // which stands still.
+        // which waits.
         unsafe {
             libc::execve(place.as_ptr(), words.as_ptr(), environment.as_ptr());
         }
@@ -296,4 +379,38 @@ fn execute(places: &[CString], words: &[*const c_char], script: &mut [*const c_c
         }
     }
     reason
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_child_that_does_not_come_to_its_program_is_killed_and_not_waited_for() {
+        let text = |text: &str| CString::new(text).unwrap();
+        let program =
+            Program { places: vec![text("/bin/true")], words: vec![text("true")], environment: Vec::new(), directory: text("/") };
+        // To join this group is to write to a pipe that is full.
+        let (_reader, mut writer) = io::pipe().unwrap();
+        let room = usize::try_from(fcntl(&writer, FcntlArg::F_GETPIPE_SZ).unwrap()).unwrap();
+        writer.write_all(&vec![0; room]).unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let role = Role {
+            admissions: vec![writer.as_raw_fd()],
+            rlimits: Vec::new(),
+            network: true,
+            identity: None,
+            is_root: false,
+            input: null.as_raw_fd(),
+            output: null.as_raw_fd(),
+        };
+        let error = start_within(Duration::from_millis(100), &program, &role).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        let pid = start_within(PATIENCE, &program, &Role { admissions: Vec::new(), ..role }).unwrap();
+        assert!(nix::sys::wait::waitpid(pid, None).is_ok());
+    }
 }

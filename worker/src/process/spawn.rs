@@ -22,6 +22,9 @@ use super::workspace::Allowance;
 /// Where a program without a folder is looked for when the environment has no PATH; execvp(3) does the same.
 const DEFAULT_SEARCH_PATH: &str = "/bin:/usr/bin";
 
+/// Whether the memory of a process that changed its user can be dumped, and the process traced (proc_sys_fs(5)).
+const SUID_DUMPABLE: &str = "/proc/sys/fs/suid_dumpable";
+
 /// What is to be started, and how.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -106,6 +109,9 @@ impl Launch {
         let input = File::open("/dev/null")?;
         // Whoever is root drops to the account; anyone else is it already.
         let account = self.account.as_ref().filter(|_| geteuid().is_root());
+        if account.is_some_and(|account| !account.is_root()) {
+            refuse_traceable(&std::fs::read_to_string(SUID_DUMPABLE)?)?;
+        }
         let role = Role {
             admissions: admissions.iter().map(AsRawFd::as_raw_fd).collect(),
             rlimits: self.rlimits.to_set()?,
@@ -143,6 +149,15 @@ impl Launch {
     }
 }
 
+/// Whoever a child becomes could trace it while it shares this process's memory, where that stays dumpable (ptrace(2)).
+fn refuse_traceable(suid_dumpable: &str) -> io::Result<()> {
+    if suid_dumpable.trim() == "1" {
+        let why = "fs.suid_dumpable is 1, so a step's user could trace what root starts; set it to 0 or 2 with sysctl(8)";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(())
+}
+
 fn c_text(bytes: &[u8]) -> io::Result<CString> {
     CString::new(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a word, variable or path holds a NUL character"))
 }
@@ -177,5 +192,16 @@ pub fn close_inherited_descriptors() {
     // that this runs on (Linux 5.9), and without it children are none the worse: theirs are closed again.
     unsafe {
         nix::libc::syscall(nix::libc::SYS_close_range, 3, nix::libc::c_uint::MAX, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_becomes_another_user_where_that_user_could_trace_it() {
+        assert!(refuse_traceable("0\n").is_ok() && refuse_traceable("2\n").is_ok());
+        assert!(refuse_traceable("1\n").unwrap_err().to_string().contains("fs.suid_dumpable is 1"));
     }
 }

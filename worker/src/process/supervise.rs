@@ -91,6 +91,16 @@ impl Supervisor {
         self.cancelled
     }
 
+    /// Whether this process is asked to end before `time` is over.
+    pub fn is_cancelled_within(&mut self, time: Duration) -> bool {
+        if !self.is_cancelled() {
+            let mut watched = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            // Whether it was interrupted, or its time is over: whoever waits looks again.
+            let _ = poll(&mut watched, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+        }
+        self.is_cancelled()
+    }
+
     /// Limits what all children from now on use together, and says what became of each limit that is asked for. Once in
     /// a run.
     pub fn limit(&mut self, limits: &Limits) -> Vec<GroupLimit> {

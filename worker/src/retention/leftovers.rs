@@ -12,7 +12,7 @@ use hookspool_common::names::RunId;
 use hookspool_common::repository_name::RepositoryName;
 
 use super::{Progress, Tidying};
-use crate::checkout::mirror::lock_mirror;
+use crate::checkout::mirror::try_lock_mirror;
 use crate::folders::remove_tree;
 use crate::kept::MAX_KEPT;
 
@@ -75,7 +75,8 @@ fn mirrors(tidying: &Tidying<'_>) -> anyhow::Result<()> {
         if is_configured || !is_older(tidying, &lock, age)? {
             continue;
         }
-        let _mirror_is_ours = lock_mirror(&mirror)?;
+        // A run that has it uses it.
+        let Some(_mirror_is_ours) = try_lock_mirror(&mirror)? else { continue };
         tracing::info!(mirror = %mirror.display(), "removing the mirror of a repository that is configured no more");
         remove_tree(&tidying.folders.modules(&name))?;
         remove_tree(&mirror)?;

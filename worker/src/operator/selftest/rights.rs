@@ -101,15 +101,16 @@ fn bans_of_all(config: &Config) -> Vec<Ban> {
         vec![config.file.clone(), config.directory().join("repositories"), config.directory().join("secrets")];
     configuration.extend(config.repositories.iter().map(|repository| repository.file.clone()));
     configuration.push(config.directory().join("known_hosts"));
-    let of_state = ["", "ledger.db", "ledger.db-wal", "runs", "repos", "work", "pass.lock"].map(|name| state.join(name));
+    let of_state = ["", "ledger.db", "ledger.db-wal", "runs", "repos", "modules", "cache", "kept", "work", "pass.lock"]
+        .map(|name| state.join(name));
     let of_logs = ["", "runs", "worker.log"].map(|name| logs.join(name));
-    let own = [folders.ledger(), state.join("runs"), state.join("repos")];
+    let own = ["ledger.db", "runs", "repos", "modules", "cache", "kept"].map(|name| state.join(name));
     let programs = ["hookspool", "hookspool-worker"].iter().filter_map(|name| beside_this(name).ok());
     vec![
         Ban { what: "change the configuration", wishes: writes(configuration) },
         Ban { what: "read the worker's secrets", wishes: reads(secret_files(config)) },
         Ban { what: "write to the worker's state", wishes: writes(of_state) },
-        Ban { what: "read the ledger, or list runs and mirrors", wishes: reads(own) },
+        Ban { what: "read the ledger, or list runs, mirrors, caches and what is kept", wishes: reads(own) },
         Ban { what: "write to the logs", wishes: writes(of_logs) },
         Ban { what: "change the programs that root runs", wishes: writes(programs) },
     ]

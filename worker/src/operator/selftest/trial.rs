@@ -3,8 +3,8 @@
 //! never runs anything.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use hookspool_common::inbox::INBOX_FILE;
 use hookspool_common::ledger::{Ledger, LedgerError, RunQuery, RunState, SqliteLedger};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What the worker may write into its ledger for one attack, in bytes.
 const MAX_LEDGER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The most that the job may write of what ran, in bytes: a line for each run.
+const MAX_RAN_BYTES: u64 = 64 * 1024;
 
 /// Most runs that one attack may leave.
 const MAX_RUNS: usize = 2000;
@@ -138,10 +142,7 @@ impl Trial<'_> {
 
     /// Whether there is nothing but what may be: these runs, each of the configured job at a commit of its ref.
     fn judge(&self, commits: &[String]) -> anyhow::Result<()> {
-        let ran = match fs::read_to_string(self.installation.at("out/ran")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            ran => ran?,
-        };
+        let ran = written(&self.installation.at("out/ran"))?;
         let expected: String = commits.iter().map(|commit| format!("{REPOSITORY} {JOB} {commit}\n")).collect();
         ensure!(ran == expected, "{:?} ran, and {:?} was to run; see {}", ran, expected, self.log());
         for run in self.runs()?.iter().filter(|run| run.state != RunState::Refused) {
@@ -202,6 +203,20 @@ fn is_at_work(word: &[u8]) -> io::Result<bool> {
     Ok(false)
 }
 
+/// What a job wrote, which could have put anything in the file's place.
+fn written(path: &Path) -> anyhow::Result<String> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+    let file = match fs::File::options().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        file => file.with_context(|| format!("cannot open {}", path.display()))?,
+    };
+    ensure!(file.metadata()?.is_file(), "{} is no file", path.display());
+    let mut text = String::new();
+    file.take(MAX_RAN_BYTES + 1).read_to_string(&mut text)?;
+    ensure!(text.len() as u64 <= MAX_RAN_BYTES, "{} has more than {MAX_RAN_BYTES} bytes", path.display());
+    Ok(text)
+}
+
 /// What changes when somebody writes to a file, or puts another in its place.
 fn identity(found: &fs::Metadata) -> (u64, u32, u32, i64, i64) {
     (found.ino(), found.mode(), found.uid(), found.mtime(), found.mtime_nsec())
@@ -230,4 +245,24 @@ fn all_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_put_in_place_of_its_file_is_neither_followed_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(written(&at("absent")).unwrap(), "");
+        fs::write(at("ran"), "one\n").unwrap();
+        assert_eq!(written(&at("ran")).unwrap(), "one\n");
+        std::os::unix::fs::symlink(at("ran"), at("link")).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(at("long"), vec![b'x'; 64 * 1024 + 1]).unwrap();
+        for name in ["link", "pipe", "long"] {
+            assert!(written(&at(name)).is_err(), "{name}");
+        }
+    }
 }
