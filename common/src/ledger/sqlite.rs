@@ -231,8 +231,8 @@ impl Ledger for SqliteLedger {
     }
 
     fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql = "SELECT id FROM run INDEXED BY run_turn WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1)
-                   ORDER BY priority DESC, id LIMIT ?2";
+        let sql = "SELECT id FROM run INDEXED BY run_turn WHERE turn = 1
+                   AND (not_before IS NULL OR not_before <= ?1 OR queued_at > ?1) ORDER BY priority DESC, id LIMIT ?2";
         self.all(sql, params![now.millis(), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
@@ -350,8 +350,11 @@ impl Ledger for SqliteLedger {
     }
 
     fn due_notices(&self, now: Instant, limit: usize) -> Result<Vec<Notice>, LedgerError> {
-        let sql =
-            format!("SELECT {NOTICE_COLUMNS} FROM notice WHERE state = 'due' AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2");
+        // What was last touched in the future was put off by a clock that was ahead.
+        let sql = format!(
+            "SELECT {NOTICE_COLUMNS} FROM notice INDEXED BY notice_due
+             WHERE state = 'due' AND (due_at <= ?1 OR coalesce(tried_at, created_at) > ?1) ORDER BY due_at, id LIMIT ?2"
+        );
         self.all(&sql, params![now.millis(), limited(limit)], rows::notice)
     }
 

@@ -74,6 +74,41 @@ fn another_attempt_has_the_place_of_the_first_and_its_lane_waits_for_it() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_puts_off_neither_another_attempt_nor_a_mail() {
+    let mut fixture = fixture();
+    let (run, in_time) = (fixture.claimed("a"), fixture.claimed("b"));
+    let (ahead, minute) = (NOW.plus_millis(365 * 24 * 3_600_000), 60_000);
+    let mail = NewNotice {
+        recipient: "mona@example.org".to_owned(),
+        sender: "ci@example.org".to_owned(),
+        message_id: "<1@example.org>".to_owned(),
+        message: b"words".to_vec(),
+    };
+    let outcome = failed();
+    let [next, put_off] = [(run, ahead), (in_time, NOW)].map(|(run, now)| {
+        let sequel = Sequel::Retry { not_before: Some(now.plus_millis(minute)), newest: None };
+        let finish = Finish { sequel, notices: std::slice::from_ref(&mail), ..Finish::plain(&outcome) };
+        fixture.ledger.finish(run, &finish, now).unwrap().unwrap()
+    });
+    assert_eq!(fixture.startable(NOW), [next]);
+    let waits = |run| fixture.ledger.waiting(&fixture.ledger.run(run).unwrap().unwrap(), NOW).unwrap();
+    assert_eq!(waits(next), Some(Waiting::Slot));
+    assert_eq!(waits(put_off), Some(Waiting::Until(NOW.plus_millis(minute))));
+    assert!(fixture.ledger.claim(put_off, NOW).unwrap().is_none(), "its time has not come");
+    assert!(fixture.ledger.claim(next, NOW).unwrap().is_some());
+
+    let due = |fixture: &Fixture, now| fixture.ledger.due_notices(now, 9).unwrap().iter().map(|one| one.run).collect::<Vec<_>>();
+    assert_eq!(due(&fixture, NOW), [in_time, run]);
+    // Put off by a clock that is right, it waits.
+    for notice in fixture.ledger.due_notices(NOW, 9).unwrap() {
+        let later = NoticeState::Due { at: NOW.plus_millis(minute), attempts: 1, error: Some("x".to_owned()) };
+        fixture.ledger.attempted(notice.id, &later, NOW).unwrap();
+    }
+    assert_eq!(due(&fixture, NOW), []);
+    assert_eq!(due(&fixture, NOW.plus_millis(minute)).len(), 2);
+}
+
+#[test]
 fn who_came_meanwhile_is_looked_at_before_another_attempt_is_made() {
     let mut fixture = fixture();
     let run = fixture.claimed("a");
