@@ -68,6 +68,9 @@ pub enum LedgerError {
         /// The state it was expected in.
         expected: &'static str,
     },
+    /// A mail was sent or given up meanwhile, by somebody else.
+    #[error("mail {0} is not due any more")]
+    NotDue(i64),
     /// A delivery that is still to be taken over: the next pass does that, and makes its runs.
     #[error("delivery {0} has not been taken over yet; the next pass does that, and runs what it asks for")]
     NotTakenOver(DeliveryId),
@@ -413,6 +416,6 @@ pub trait Ledger {
     /// Writes down what became of an attempt to send a notice that is due.
     ///
     /// # Errors
-    /// [`LedgerError`]
+    /// [`LedgerError::NotDue`] when it is not.
     fn attempted(&mut self, notice: NoticeId, state: &NoticeState, now: Instant) -> Result<(), LedgerError>;
 }

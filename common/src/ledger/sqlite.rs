@@ -226,8 +226,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn forget_refs(&mut self, repository: &RepositoryName) -> Result<(), LedgerError> {
-        let sql = "DELETE FROM reconciled WHERE repository = ?1";
-        self.connection.execute(sql, [repository.as_str()]).map(drop).map_err(failing)
+        self.write(|transaction| reconciliation::forget(transaction, repository).map_err(failing))
     }
 
     fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
@@ -371,10 +370,10 @@ impl Ledger for SqliteLedger {
         let sql = "UPDATE notice SET state = ?2, attempts = coalesce(?3, attempts + 1), due_at = ?4, error = ?5, sent_at = ?6, tried_at = ?7
                    WHERE id = ?1 AND state = 'due'";
         let values = params![notice.0, name, attempts, due_at, error, sent_at, now.millis()];
-        match self.connection.execute(sql, values).map_err(failing)? {
+        self.write(|transaction| match transaction.execute(sql, values).map_err(failing)? {
             1 => Ok(()),
-            _ => Err(LedgerError::Failing(format!("notice {} is not due", notice.0))),
-        }
+            _ => Err(LedgerError::NotDue(notice.0)),
+        })
     }
 }
 
