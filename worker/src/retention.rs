@@ -122,7 +122,7 @@ impl Tidying<'_> {
             for one in overdue.iter().filter(|one| one.has_log) {
                 packed_log::remove(self.folders, one.run).with_context(|| format!("cannot remove the log of run {}", one.run))?;
             }
-            pruned += ledger.prune(&overdue.iter().map(|one| one.run).collect::<Vec<_>>())?;
+            pruned += ledger.prune(&overdue.iter().map(|one| one.run).collect::<Vec<_>>(), self.now)?;
             if (self.is_awaited)() {
                 break;
             }
