@@ -47,11 +47,11 @@ pub type DeliveryPlace = (i64, [u8; 16]);
 
 /// What retention asks of the ledger. Each change is one small transaction.
 pub trait Pruning {
-    /// Runs that ended and whose log was not packed yet, at most `limit`.
+    /// Runs beyond `after` that ended and whose log was not packed yet, at most `limit`.
     ///
     /// # Errors
     /// [`LedgerError`], as everywhere here.
-    fn unpacked(&self, limit: usize) -> Result<Vec<RunId>, LedgerError>;
+    fn unpacked(&self, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>, LedgerError>;
 
     /// Writes down what the packed logs of runs that ended use.
     ///
@@ -91,9 +91,10 @@ pub trait Pruning {
 }
 
 impl Pruning for SqliteLedger {
-    fn unpacked(&self, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql = "SELECT id FROM run WHERE ended_at IS NOT NULL AND log_bytes IS NULL ORDER BY id LIMIT ?1";
-        self.all(sql, [limited(limit)], |row| row.get(0).map(RunId::new))
+    fn unpacked(&self, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>, LedgerError> {
+        let sql = "SELECT id FROM run INDEXED BY run_unpacked WHERE ended_at IS NOT NULL AND log_bytes IS NULL AND id > ?1
+                   ORDER BY id LIMIT ?2";
+        self.all(sql, [after.map_or(0, RunId::number), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
     fn packed(&mut self, logs: &[(RunId, u64)]) -> Result<(), LedgerError> {
