@@ -295,6 +295,18 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError>;
 
+    /// The queued runs of a job that came into the lane of `run` after it. What was made anew did not come after anything.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn newcomers(&self, run: &Run, job: &JobName) -> Result<Vec<Run>, LedgerError>;
+
+    /// The queued run of a lane that starts first, and how many are queued there.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn queue_of(&self, lane: &str) -> Result<Option<(RunId, u32)>, LedgerError>;
+
     /// The newest queued run of a lane.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::transitions::failing;
 use super::{
     Admission, Admitted, Deployed, Finish, Hold, KnownDelivery, KnownRefs, Ledger, LedgerError, Notice, NoticeId, NoticeState,
     Reconciled, RefAnswer, Request, Run, RunQuery, ScheduleLook, ScheduleState, StepRecord, Waiting, admission, asking, deployed,
-    holds, reconciliation, schedules, transitions, waiting,
+    holds, reconciliation, schedules, transitions, turns, waiting,
 };
 use crate::clock::Instant;
 use crate::git_name::{RefName, Sha};
@@ -244,6 +244,18 @@ impl Ledger for SqliteLedger {
     fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError> {
         let sql = format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY coalesce(place, id), id");
         self.all(&sql, [lane], rows::run)
+    }
+
+    fn newcomers(&self, run: &Run, job: &JobName) -> Result<Vec<Run>, LedgerError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM run INDEXED BY run_waiting WHERE state = 'queued' AND repository = ?1 AND job = ?2
+             AND lane = ?3 AND id > ?4 AND cause NOT IN ('rerun', 'retry')"
+        );
+        self.all(&sql, params![run.repository.as_str(), job.as_str(), run.lane, run.id.number()], rows::run)
+    }
+
+    fn queue_of(&self, lane: &str) -> Result<Option<(RunId, u32)>, LedgerError> {
+        turns::queue_of(&self.connection, lane).map_err(failing)
     }
 
     fn newest_in(&self, lane: &str) -> Result<Option<RunId>, LedgerError> {

@@ -18,6 +18,8 @@ fn daily_work(fixture: &mut Fixture) {
     ledger.queued_in(&lane).unwrap();
     let known = ledger.run(run).unwrap().unwrap();
     let (repository, job, reference) = (known.repository.clone(), known.job.clone(), known.reference.clone());
+    ledger.newcomers(&known, &job).unwrap();
+    ledger.queue_of(&lane).unwrap();
     ledger.previous(&repository, &job, reference.as_ref(), run).unwrap();
     ledger.last_told(&repository, &job, reference.as_ref()).unwrap();
     ledger.last_deployed(&repository, &job, reference.as_ref()).unwrap();

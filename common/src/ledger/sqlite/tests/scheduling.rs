@@ -207,6 +207,32 @@ fn what_runs_again_displaces_nobody_has_its_old_place_and_lets_its_lane_go_on() 
 }
 
 #[test]
+fn of_a_lanes_queue_only_what_came_after_a_run_is_news_to_it() {
+    let mut fixture = fixture();
+    let before = fixture.claimed("a");
+    fixture.finish_with(before, Sequel::None).unwrap();
+    let run = fixture.claimed("a");
+    let lane = fixture.lane_of(run);
+    assert_eq!(fixture.ledger.queue_of(&lane).unwrap(), None);
+    let of_the_job = fixture.queued("a", OTHER_SHA);
+    fixture.queued("b", SHA);
+    let again = fixture.ledger.rerun(before, &request("a", push("master", SHA), OnNew::Queue), "ada", false, NOW).unwrap().run;
+    let of_the_lane = Request { lane: lane.clone(), ..request("b", push("master", OTHER_SHA), OnNew::Queue) };
+    let of_the_lane = fixture.admit(of_the_lane).run;
+    let of_another_ref = fixture.admit(request("a", push("develop", SHA), OnNew::Queue)).run;
+    let run = fixture.ledger.run(run).unwrap().unwrap();
+    let news = |run: &Run, job: &str| {
+        let newcomers = fixture.ledger.newcomers(run, &job.parse().unwrap()).unwrap();
+        newcomers.iter().map(|newcomer| newcomer.id).collect::<Vec<_>>()
+    };
+    assert_eq!((news(&run, "a"), news(&run, "b"), news(&run, "c")), (vec![of_the_job], vec![of_the_lane], vec![]));
+    assert_eq!(news(&Run { id: of_the_job, ..run }, "a"), []);
+    assert_eq!(fixture.ledger.queue_of(&lane).unwrap(), Some((again, 3)), "it has the place of the first");
+    let other_lane = fixture.lane_of(of_another_ref);
+    assert_eq!(fixture.ledger.queue_of(&other_lane).unwrap(), Some((of_another_ref, 1)));
+}
+
+#[test]
 fn a_hold_of_a_person_outlives_a_run_made_anew() {
     let mut fixture = fixture();
     let run = fixture.claimed("a");
