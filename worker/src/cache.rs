@@ -238,7 +238,7 @@ mod tests {
         fs::create_dir_all(aside.join("data/0")).unwrap();
         fs::create_dir_all(home.join("data/0")).unwrap();
         remove_aside(&home, "7").unwrap();
-        assert_eq!(entries(folder.path()).unwrap(), [PathBuf::new(); 0]);
+        assert!(entries(folder.path()).unwrap().is_empty());
         remove_aside(&home, "7").unwrap();
         // Where it cannot be taken aside, it stays as it is: a run may be taking it.
         fs::create_dir_all(home.join("data/0")).unwrap();

@@ -108,10 +108,12 @@ impl Tidying<'_> {
             self.remove_deliveries(ledger, self.before(known)),
             leftovers::remove(self, ledger),
         ];
+        let mut is_done = true;
         for part in parts {
-            if part? == Progress::More {
-                return Ok(());
-            }
+            is_done &= part.inspect_err(not_done).is_ok_and(|progress| progress == Progress::Done);
+        }
+        if !is_done {
+            return Ok(());
         }
         fs::write(self.folders.tidied(), self.now.millis().to_string()).context("cannot write down that all was looked through")
     }

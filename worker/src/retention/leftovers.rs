@@ -26,16 +26,17 @@ pub(super) fn remove(tidying: &Tidying<'_>, ledger: &SqliteLedger) -> anyhow::Re
         &|| Ok(large_files(tidying)?),
         &|| orphaned_logs(tidying, ledger),
     ];
-    let mut failure = Ok(Progress::Done);
+    let mut progress = Progress::Done;
     for part in parts {
         if (tidying.is_awaited)() {
             return Ok(Progress::More);
         }
         if let Err(error) = part() {
-            failure = Err(error);
+            super::not_done(&error);
+            progress = Progress::More;
         }
     }
-    failure
+    Ok(progress)
 }
 
 /// Removes one of many, which are looked at one after the other.
