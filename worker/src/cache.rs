@@ -32,7 +32,11 @@ struct About {
     folders: Vec<(String, u32)>,
 }
 
-const ABOUT: &str = "about.json";
+/// The file in which a cache says what it is.
+pub const ABOUT: &str = "about.json";
+
+/// What the extension of a cache begins with that is about to be removed.
+const ASIDE: &str = "gone-";
 
 /// The cache of a run, as long as it goes on.
 #[derive(Debug)]
@@ -133,15 +137,41 @@ impl<'a> Cache<'a> {
 /// # Errors
 /// What the system said.
 pub fn forget_gone(folders: &Folders, repository: &RepositoryName, run: RunId, refs: &[&str]) -> io::Result<()> {
-    for home in entries(&of_repository(folders, repository))? {
+    for home in entries(&of_repository(folders, repository))?.into_iter().filter(|home| !is_taken_aside(home)) {
         let reference = about(&home).map(|about| about.reference);
         let is_fetched = |reference: &str| reference.starts_with("refs/heads/") || reference.starts_with("refs/tags/");
         if reference.is_some_and(|reference| is_fetched(&reference) && !refs.contains(&reference.as_str())) {
             tracing::info!(%run, cache = %home.display(), "the cache's branch or tag is gone");
-            remove_tree(&home)?;
+            // What is left of it is in nobody's way, and goes in the end.
+            if let Err(error) = remove_aside(&home, &run.to_string()) {
+                tracing::warn!(%run, cache = %home.display(), %error, "cannot remove a cache; it is tried again");
+            }
         }
     }
     Ok(())
+}
+
+/// Removes a cache that a run may be about to take: either has all of it. `by` is nobody else's word.
+///
+/// # Errors
+/// What the system said.
+pub fn remove_aside(home: &Path, by: &str) -> io::Result<()> {
+    let aside = home.with_extension(format!("{ASIDE}{by}"));
+    remove_tree(&aside)?;
+    match fs::rename(home, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result?,
+    }
+    remove_tree(&aside)
+}
+
+/// Whether this is a cache that somebody was about to remove.
+#[must_use]
+pub fn is_taken_aside(path: &Path) -> bool {
+    let is_key = |stem: &str| stem.len() == 32 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| extension.starts_with(ASIDE))
+        && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(is_key)
 }
 
 /// Whether there is any cache of the repository.
@@ -190,5 +220,48 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookspool_common::config::Paths;
+
+    use super::*;
+
+    #[test]
+    fn a_cache_is_taken_aside_whole_before_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, aside) = (folder.path().join("a1".repeat(16)), folder.path().join(format!("{}.gone-7", "a1".repeat(16))));
+        assert!(is_taken_aside(&aside) && !is_taken_aside(&home) && !is_taken_aside(Path::new("octo/shop.gone-7")));
+        // As after a crash in the middle of it.
+        fs::create_dir_all(aside.join("data/0")).unwrap();
+        fs::create_dir_all(home.join("data/0")).unwrap();
+        remove_aside(&home, "7").unwrap();
+        assert!(entries(folder.path()).unwrap().is_empty());
+        remove_aside(&home, "7").unwrap();
+        // Where it cannot be taken aside, it stays as it is: a run may be taking it.
+        fs::create_dir_all(home.join("data/0")).unwrap();
+        fs::write(&aside, "in the way").unwrap();
+        remove_aside(&home, "7").unwrap_err();
+        assert!(home.join("data/0").exists());
+    }
+
+    #[test]
+    fn only_caches_of_branches_and_tags_that_are_gone_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let folders = Folders::new(&Paths { spool: at("spool"), state: at("state"), logs: at("logs") });
+        let repository: RepositoryName = "github.com/octo/shop".parse().unwrap();
+        let homes = ["refs/heads/main", "refs/heads/gone", "refs/pull/1/head"].map(|reference| {
+            let home = of_repository(&folders, &repository).join(key("tests", &reference.parse().unwrap()));
+            let about = About { job: "tests".to_owned(), reference: reference.to_owned(), folders: Vec::new() };
+            fs::create_dir_all(home.join("data")).unwrap();
+            fs::write(home.join(ABOUT), serde_json::to_vec(&about).unwrap()).unwrap();
+            home
+        });
+        forget_gone(&folders, &repository, RunId::new(7), &["refs/heads/main"]).unwrap();
+        assert_eq!(homes.map(|home| home.exists()), [true, false, true]);
+        assert_eq!(entries(&of_repository(&folders, &repository)).unwrap().len(), 2);
     }
 }

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hookspool_common::names::RunId;
 
@@ -67,18 +67,27 @@ pub fn pack(folders: &Folders, run: RunId) -> io::Result<u64> {
         return Ok(existing(fs::metadata(&packed))?.map_or(0, |metadata| used(&metadata)));
     };
     let unfinished = packed.with_extension("zst.new");
-    let file = File::options().write(true).create(true).truncate(true).mode(0o640).open(&unfinished)?;
-    let mut encoder = zstd::Encoder::new(file, LEVEL)?;
-    encoder.include_checksum(true)?;
-    io::copy(&mut log, &mut encoder)?;
-    let file = encoder.finish()?;
-    file.sync_all()?;
-    fs::rename(&unfinished, &packed)?;
+    let written = write_packed(&mut log, &unfinished).and_then(|file| fs::rename(&unfinished, &packed).map(|()| file));
+    let file = match written {
+        Ok(file) => file,
+        // On a full disk, half of it would be in the way of everything else.
+        Err(error) => return existing(fs::remove_file(&unfinished)).and(Err(error)),
+    };
     if let Some(folder) = packed.parent() {
         File::open(folder)?.sync_all()?;
     }
     fs::remove_file(&plain)?;
     Ok(used(&file.metadata()?))
+}
+
+fn write_packed(log: &mut File, to: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(true).mode(0o640).open(to)?;
+    let mut encoder = zstd::Encoder::new(file, LEVEL)?;
+    encoder.include_checksum(true)?;
+    io::copy(log, &mut encoder)?;
+    let file = encoder.finish()?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// Removes the log of a run, in whichever form.

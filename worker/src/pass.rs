@@ -2,27 +2,32 @@
 //!
 //! Level-triggered: each look reads what is there. Whoever calls, and how often, makes no difference but in time.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use hookspool_common::clock::{Clock, Instant};
-use hookspool_common::config::{Config, OnNew};
+use hookspool_common::config::Config;
 use hookspool_common::ledger::{Ledger, RunState, SqliteLedger};
+use hookspool_common::names::RunId;
 use hookspool_common::secrets::SecretStore;
 
 use crate::alive::try_lock;
 use crate::cancel::{self, Cancellation};
 use crate::folders::Folders;
 use crate::import::import;
-use crate::lanes::does_to;
+use crate::lanes::is_cancelled;
 use crate::launcher::{Launcher, Order};
 use crate::outbox::send_due;
 use crate::reap::reap;
 use crate::reconcile::ask_forges;
 use crate::retention::tidy;
 use crate::schedules::queue_due;
+
+/// Runs beyond the free slots that are tried where others cannot be started.
+const MAX_TRIED_INSTEAD: usize = 64;
 
 /// "I am the one pass." While it is held, others leave a mark instead of looking themselves.
 #[derive(Debug)]
@@ -93,35 +98,65 @@ fn look_at_everything(
     lock: &PassLock,
 ) -> anyhow::Result<()> {
     let mut ledger = SqliteLedger::open(&folders.ledger())?;
+    let outcome = look_while_it_changes(config, folders, &mut ledger, credentials, launcher, clock, lock);
+    // What failed may have failed for want of the room that this makes.
+    tidy(config, &mut ledger, folders, clock, &|| lock.mark.exists());
+    outcome
+}
+
+fn look_while_it_changes(
+    config: &Config,
+    folders: &Folders,
+    ledger: &mut SqliteLedger,
+    credentials: Option<PathBuf>,
+    launcher: &dyn Launcher,
+    clock: &dyn Clock,
+    lock: &PassLock,
+) -> anyhow::Result<()> {
     let secrets = SecretStore::of_worker(config.directory(), credentials);
-    ask_forges(config, folders, &mut ledger, launcher, clock.now())?;
+    let mut not_startable = HashSet::new();
+    ask_forges(config, folders, ledger, launcher, clock.now())?;
     loop {
         // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
-        let imported = import(config, &mut ledger, clock);
-        let reaped = reap(config, &mut ledger, folders, launcher, clock)?;
-        queue_due(config, &mut ledger, clock.now())?;
-        cancel_for_newcomers(config, &ledger, folders)?;
-        let started = start_runs(config, &ledger, launcher, clock.now())?;
-        let sent = send_due(config, &mut ledger, &secrets, clock)?;
+        let imported = import(config, ledger, clock);
+        let reaped = reap(config, ledger, folders, launcher, clock)?;
+        queue_due(config, ledger, clock.now())?;
+        cancel_for_newcomers(config, ledger, folders)?;
+        let started = start_runs(config, ledger, launcher, clock.now(), &mut not_startable)?;
+        let sent = send_due(config, ledger, &secrets, clock)?;
         let changed = *imported.as_ref().unwrap_or(&false) || reaped || started || sent || lock.take_mark();
         if !changed {
-            tidy(config, &mut ledger, folders, clock, &|| lock.mark.exists());
             return imported.map(drop);
         }
     }
 }
 
-/// Starts what lanes and slots allow. Whether any runner claimed its run.
-fn start_runs(config: &Config, ledger: &dyn Ledger, launcher: &dyn Launcher, now: Instant) -> anyhow::Result<bool> {
+/// Starts what lanes and slots allow. Whether any runner claimed its run. One whose runner did not takes no slot from the
+/// others, and is not tried again by this pass, which might never end.
+fn start_runs(
+    config: &Config,
+    ledger: &dyn Ledger,
+    launcher: &dyn Launcher,
+    now: Instant,
+    not_startable: &mut HashSet<RunId>,
+) -> anyhow::Result<bool> {
     let slots = usize::try_from(config.worker.slots).unwrap_or(usize::MAX);
-    let free = slots.saturating_sub(ledger.running()?.len());
+    let mut free = slots.saturating_sub(ledger.running()?.len());
     let mut started = false;
-    for id in ledger.startable(now, free)? {
-        let Some(run) = ledger.run(id)? else { continue };
+    let candidates = free.saturating_add(MAX_TRIED_INSTEAD).saturating_add(not_startable.len());
+    for id in if free > 0 { ledger.startable(now, candidates)? } else { Vec::new() } {
+        if free == 0 {
+            break;
+        }
+        let Some(run) = ledger.run(id)?.filter(|_| !not_startable.contains(&id)) else { continue };
         if let Err(error) = launcher.start(&Order::new(config, &run)) {
             tracing::error!(run = %id, error = format!("{error:#}"), "cannot start a runner");
         }
-        started |= ledger.run(id)?.is_some_and(|run| run.state != RunState::Queued);
+        if ledger.run(id)?.is_some_and(|run| run.state == RunState::Queued) {
+            not_startable.insert(id);
+        } else {
+            (free, started) = (free - 1, true);
+        }
     }
     Ok(started)
 }
@@ -130,8 +165,7 @@ fn start_runs(config: &Config, ledger: &dyn Ledger, launcher: &dyn Launcher, now
 /// pass that dies forgets nothing.
 fn cancel_for_newcomers(config: &Config, ledger: &dyn Ledger, folders: &Folders) -> anyhow::Result<()> {
     for running in ledger.running()? {
-        let newcomers = ledger.queued_in(&running.lane)?;
-        if newcomers.iter().any(|newcomer| does_to(config, newcomer, &running) == OnNew::CancelRunning) {
+        if is_cancelled(config, ledger, &running)? {
             tracing::info!(run = %running.id, "cancelling for a newer run of its lane");
             if let Err(error) = cancel::ask(folders, running.id, &Cancellation::ForNewer) {
                 tracing::warn!(run = %running.id, %error, "cannot ask a run to end");
@@ -140,3 +174,6 @@ fn cancel_for_newcomers(config: &Config, ledger: &dyn Ledger, folders: &Folders)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,17 +2,19 @@
 //! mirrors of repositories that are configured no more.
 //!
 //! It is the last thing that a pass does, in small pieces, and it breaks off when somebody waits for the pass: the next one
-//! goes on. What it cannot do is said and tried again; it never fails a pass.
+//! goes on. What it cannot do is said and tried again; it fails neither a pass nor the rest of what is to go: on a full disk,
+//! where nothing can be packed, something must go.
 
 mod leftovers; // what lies in folders and belongs to nothing any more
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
 use hookspool_common::clock::{Clock, Instant};
 use hookspool_common::config::Config;
-use hookspool_common::ledger::{Keeping, Pruning, SqliteLedger};
+use hookspool_common::ledger::{Keeping, Overdue, Pruning, SqliteLedger};
 
 use crate::folders::Folders;
 use crate::packed_log;
@@ -51,28 +53,45 @@ enum Progress {
 /// Packs the logs of runs that are over and, once in a while, removes what is kept no longer.
 pub fn tidy(config: &Config, ledger: &mut SqliteLedger, folders: &Folders, clock: &dyn Clock, is_awaited: &dyn Fn() -> bool) {
     let tidying = Tidying { config, folders, now: clock.now(), is_awaited };
-    if let Err(error) = tidying.pack_logs(ledger).and_then(|()| tidying.remove_what_is_over(ledger)) {
-        tracing::warn!(error = format!("{error:#}"), "cannot remove all that is kept no longer; it is tried again");
+    for outcome in [tidying.pack_logs(ledger), tidying.remove_what_is_over(ledger)] {
+        outcome.unwrap_or_else(|error| not_done(&error));
     }
 }
 
+/// Says what could not be done, and is tried again.
+fn not_done(error: &anyhow::Error) {
+    tracing::warn!(error = format!("{error:#}"), "cannot pack or remove all that is kept no longer; it is tried again");
+}
+
+/// Whether something was removed; where it was not, that is said, and it is tried again with the next look.
+fn removed(result: io::Result<()>, what: impl Fn() -> String) -> bool {
+    if let Err(error) = &result {
+        tracing::warn!(what = what(), %error, "cannot remove what is kept no longer; it is tried again");
+    }
+    result.is_ok()
+}
+
 impl Tidying<'_> {
+    /// However many logs cannot be packed, those after them are; of those that cannot, the first is named.
     fn pack_logs(&self, ledger: &mut SqliteLedger) -> anyhow::Result<()> {
-        let mut packed = Vec::new();
-        let mut failure = Ok(());
-        for run in ledger.unpacked(MAX_PACKED)? {
-            if (self.is_awaited)() {
-                break;
-            }
+        let (mut packed, mut after) = (Vec::new(), None);
+        let (mut first_failure, mut failures) = (None, 0_usize);
+        while packed.len() < MAX_PACKED && !(self.is_awaited)() {
+            let Some(run) = ledger.unpacked(after, 1)?.pop() else { break };
+            after = Some(run);
             match packed_log::pack(self.folders, run) {
                 Ok(bytes) => packed.push((run, bytes)),
-                Err(error) => failure = Err(error).with_context(|| format!("cannot pack the log of run {run}")),
+                Err(error) => {
+                    failures += 1;
+                    first_failure.get_or_insert((run, error));
+                }
             }
         }
         if !packed.is_empty() {
             ledger.packed(&packed)?;
         }
-        failure
+        let Some((run, error)) = first_failure else { return Ok(()) };
+        Err(error).with_context(|| format!("cannot pack {failures} logs; the first is that of run {run}"))
     }
 
     fn remove_what_is_over(&self, ledger: &mut SqliteLedger) -> anyhow::Result<()> {
@@ -84,14 +103,17 @@ impl Tidying<'_> {
         // The inbox may still hold what is younger than its own retention; were it forgotten here, a spool that lost its place
         // would have it run again.
         let known = retention.age.max(self.config.receiver.spool.kept_for);
-        for part in [
-            self.remove_runs(ledger, &keeping)?,
-            self.remove_deliveries(ledger, self.before(known))?,
-            leftovers::remove(self, ledger)?,
-        ] {
-            if part == Progress::More {
-                return Ok(());
-            }
+        let parts = [
+            self.remove_runs(ledger, &keeping),
+            self.remove_deliveries(ledger, self.before(known)),
+            leftovers::remove(self, ledger),
+        ];
+        let mut is_done = true;
+        for part in parts {
+            is_done &= part.inspect_err(not_done).is_ok_and(|progress| progress == Progress::Done);
+        }
+        if !is_done {
+            return Ok(());
         }
         fs::write(self.folders.tidied(), self.now.millis().to_string()).context("cannot write down that all was looked through")
     }
@@ -119,10 +141,11 @@ impl Tidying<'_> {
             };
             after = Some(last.place);
             // The logs first: were it the other way round, a crash in between would leave logs that belong to nothing.
-            for one in overdue.iter().filter(|one| one.has_log) {
-                packed_log::remove(self.folders, one.run).with_context(|| format!("cannot remove the log of run {}", one.run))?;
-            }
-            pruned += ledger.prune(&overdue.iter().map(|one| one.run).collect::<Vec<_>>())?;
+            let without_log = |one: &&Overdue| {
+                let what = || format!("the log of run {}", one.run);
+                !one.has_log || removed(packed_log::remove(self.folders, one.run), what)
+            };
+            pruned += ledger.prune(&overdue.iter().filter(without_log).map(|one| one.run).collect::<Vec<_>>(), self.now)?;
             if (self.is_awaited)() {
                 break;
             }
@@ -144,3 +167,6 @@ impl Tidying<'_> {
         Ok(Progress::More)
     }
 }
+
+#[cfg(test)]
+mod tests;

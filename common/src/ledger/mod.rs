@@ -68,6 +68,9 @@ pub enum LedgerError {
         /// The state it was expected in.
         expected: &'static str,
     },
+    /// A mail was sent or given up meanwhile, by somebody else.
+    #[error("mail {0} is not due any more")]
+    NotDue(i64),
     /// A delivery that is still to be taken over: the next pass does that, and makes its runs.
     #[error("delivery {0} has not been taken over yet; the next pass does that, and runs what it asks for")]
     NotTakenOver(DeliveryId),
@@ -292,6 +295,18 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError>;
 
+    /// The queued runs of a job that came into the lane of `run` after it. What was made anew did not come after anything.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn newcomers(&self, run: &Run, job: &JobName) -> Result<Vec<Run>, LedgerError>;
+
+    /// The queued run of a lane that starts first, and how many are queued there.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn queue_of(&self, lane: &str) -> Result<Option<(RunId, u32)>, LedgerError>;
+
     /// The newest queued run of a lane.
     ///
     /// # Errors
@@ -419,6 +434,6 @@ pub trait Ledger {
     /// Writes down what became of an attempt to send a notice that is due.
     ///
     /// # Errors
-    /// [`LedgerError`]
+    /// [`LedgerError::NotDue`] when it is not.
     fn attempted(&mut self, notice: NoticeId, state: &NoticeState, now: Instant) -> Result<(), LedgerError>;
 }

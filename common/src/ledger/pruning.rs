@@ -1,11 +1,13 @@
 //! Runs whose time is over, and deliveries that nobody refers to: which they are, and their removal.
 //!
 //! What is queued or running never goes. Of what ended, these stay: what another run was made from, what holds a lane, what
-//! somebody is still to be told of, and the last known state of a job on a branch. What a job deployed last is known anyway.
+//! somebody is still to be told of, the last known state of a job on a branch, and what keeps the forge's next answer or a
+//! late delivery from asking for the same again. What a job deployed last is known anyway.
 
 use rusqlite::{Transaction, params};
 
 use super::LedgerError;
+use super::reconciliation::{LAG_MILLIS, LATE_MILLIS};
 use super::sqlite::SqliteLedger;
 use super::transitions::failing;
 use crate::clock::Instant;
@@ -45,11 +47,11 @@ pub type DeliveryPlace = (i64, [u8; 16]);
 
 /// What retention asks of the ledger. Each change is one small transaction.
 pub trait Pruning {
-    /// Runs that ended and whose log was not packed yet, at most `limit`.
+    /// Runs beyond `after` that ended and whose log was not packed yet, at most `limit`.
     ///
     /// # Errors
     /// [`LedgerError`], as everywhere here.
-    fn unpacked(&self, limit: usize) -> Result<Vec<RunId>, LedgerError>;
+    fn unpacked(&self, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>, LedgerError>;
 
     /// Writes down what the packed logs of runs that ended use.
     ///
@@ -69,11 +71,11 @@ pub trait Pruning {
     /// [`LedgerError`]
     fn overdue(&self, after: Option<Place>, until: Place, limit: usize) -> Result<Vec<Overdue>, LedgerError>;
 
-    /// Removes those of the runs that nothing needs any more, and of the others that they have a log; how many went.
+    /// Removes those of the runs that nothing needs any more at `now`, and of the others that they have a log; how many went.
     ///
     /// # Errors
     /// [`LedgerError`]; then none went.
-    fn prune(&mut self, runs: &[RunId]) -> Result<usize, LedgerError>;
+    fn prune(&mut self, runs: &[RunId], now: Instant) -> Result<usize, LedgerError>;
 
     /// Looks at some deliveries that were taken over before `before` and stand beyond `after`, and removes those without a
     /// run. Where to go on, if there are more.
@@ -89,9 +91,10 @@ pub trait Pruning {
 }
 
 impl Pruning for SqliteLedger {
-    fn unpacked(&self, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql = "SELECT id FROM run WHERE ended_at IS NOT NULL AND log_bytes IS NULL ORDER BY id LIMIT ?1";
-        self.all(sql, [limited(limit)], |row| row.get(0).map(RunId::new))
+    fn unpacked(&self, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>, LedgerError> {
+        let sql = "SELECT id FROM run INDEXED BY run_unpacked WHERE ended_at IS NOT NULL AND log_bytes IS NULL AND id > ?1
+                   ORDER BY id LIMIT ?2";
+        self.all(sql, [after.map_or(0, RunId::number), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
     fn packed(&mut self, logs: &[(RunId, u64)]) -> Result<(), LedgerError> {
@@ -133,11 +136,11 @@ impl Pruning for SqliteLedger {
         })
     }
 
-    fn prune(&mut self, runs: &[RunId]) -> Result<usize, LedgerError> {
+    fn prune(&mut self, runs: &[RunId], now: Instant) -> Result<usize, LedgerError> {
         self.write(|transaction| {
             let mut pruned = 0;
             for run in runs {
-                pruned += usize::from(prune_run(transaction, *run).map_err(failing)?);
+                pruned += usize::from(prune_run(transaction, *run, now).map_err(failing)?);
             }
             Ok(pruned)
         })
@@ -182,8 +185,9 @@ impl SqliteLedger {
 }
 
 /// Whether it went.
-fn prune_run(transaction: &Transaction<'_>, run: RunId) -> rusqlite::Result<bool> {
-    let is_needed: bool = transaction.prepare_cached(IS_NEEDED)?.query_row([run.number()], |row| row.get(0))?;
+fn prune_run(transaction: &Transaction<'_>, run: RunId, now: Instant) -> rusqlite::Result<bool> {
+    let values = params![run.number(), LAG_MILLIS, now.plus_millis(-LATE_MILLIS).millis()];
+    let is_needed: bool = transaction.prepare_cached(IS_NEEDED)?.query_row(values, |row| row.get(0))?;
     if is_needed {
         let sql = "UPDATE run SET log_bytes = 0 WHERE id = ?1 AND ended_at IS NOT NULL AND log_bytes IS NOT 0";
         transaction.prepare_cached(sql)?.execute([run.number()])?;
@@ -196,11 +200,16 @@ fn prune_run(transaction: &Transaction<'_>, run: RunId) -> rusqlite::Result<bool
     Ok(transaction.prepare_cached("DELETE FROM run WHERE id = ?1 AND ended_at IS NOT NULL")?.execute([run.number()])? == 1)
 }
 
-/// Whether run ?1 is referred to, or is the last word on its job and branch. What was deployed last has a table of its own.
+/// Whether run ?1 is referred to, is the last word on its job and branch, or is one that `reconciliation.rs` looks for: made
+/// since the forge's last answer, by ?2 milliseconds before it, or made from an answer since ?3. What was deployed last has a
+/// table of its own.
 const IS_NEEDED: &str = "
     SELECT EXISTS (SELECT 1 FROM run WHERE origin = this.id)
         OR EXISTS (SELECT 1 FROM hold WHERE run = this.id)
         OR EXISTS (SELECT 1 FROM notice WHERE run = this.id AND state = 'due')
+        OR (this.cause = 'reconcile' AND this.queued_at >= ?3)
+        OR EXISTS (SELECT 1 FROM reconciled WHERE repository = this.repository
+                   AND (this.id > newest_run OR this.queued_at >= answered_at - ?2))
         OR (this.state IN ('succeeded', 'failed', 'timed_out', 'interrupted')
             AND (this.ref IS NULL OR this.ref LIKE 'refs/heads/%')
             AND NOT EXISTS (SELECT 1 FROM run AS newer

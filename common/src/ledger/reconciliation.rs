@@ -17,10 +17,10 @@ use crate::repository_name::RepositoryName;
 
 /// How much earlier than a question a run may have been made for what the forge did not show then: forges answer from copies
 /// that lag behind.
-const LAG_MILLIS: i64 = 10 * 60 * 1000;
+pub(super) const LAG_MILLIS: i64 = 10 * 60 * 1000;
 
 /// How long after a run its lost delivery may still arrive: GitHub sends again what is not older than this, on request.
-const LATE_MILLIS: i64 = 3 * 24 * 60 * 60 * 1000;
+pub(super) const LATE_MILLIS: i64 = 3 * 24 * 60 * 60 * 1000;
 
 /// When a repository's forge was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,6 +179,11 @@ pub(super) fn not_answered(
     let sql =
         "INSERT INTO reconciled (repository, asked_at) VALUES (?1, ?2) ON CONFLICT (repository) DO UPDATE SET asked_at = ?2";
     transaction.execute(sql, params![repository.as_str(), asked_at.millis()]).map(drop)
+}
+
+/// Nothing of a repository's refs is known any more.
+pub(super) fn forget(transaction: &Transaction<'_>, repository: &RepositoryName) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM reconciled WHERE repository = ?1", [repository.as_str()]).map(drop)
 }
 
 /// The run that was made from the forge's answer for what this delivery tells of at last.

@@ -10,7 +10,7 @@ use super::transitions::failing;
 use super::{
     Admission, Admitted, Deployed, Finish, Hold, KnownDelivery, KnownRefs, Ledger, LedgerError, Notice, NoticeId, NoticeState,
     Reconciled, RefAnswer, Request, Run, RunQuery, ScheduleLook, ScheduleState, StepRecord, Waiting, admission, asking, deployed,
-    holds, reconciliation, schedules, transitions, waiting,
+    holds, reconciliation, schedules, transitions, turns, waiting,
 };
 use crate::clock::Instant;
 use crate::git_name::{RefName, Sha};
@@ -226,13 +226,12 @@ impl Ledger for SqliteLedger {
     }
 
     fn forget_refs(&mut self, repository: &RepositoryName) -> Result<(), LedgerError> {
-        let sql = "DELETE FROM reconciled WHERE repository = ?1";
-        self.connection.execute(sql, [repository.as_str()]).map(drop).map_err(failing)
+        self.write(|transaction| reconciliation::forget(transaction, repository).map_err(failing))
     }
 
     fn startable(&self, now: Instant, limit: usize) -> Result<Vec<RunId>, LedgerError> {
-        let sql = "SELECT id FROM run INDEXED BY run_turn WHERE turn = 1 AND (not_before IS NULL OR not_before <= ?1)
-                   ORDER BY priority DESC, id LIMIT ?2";
+        let sql = "SELECT id FROM run INDEXED BY run_turn WHERE turn = 1
+                   AND (not_before IS NULL OR not_before <= ?1 OR queued_at > ?1) ORDER BY priority DESC, id LIMIT ?2";
         self.all(sql, params![now.millis(), limited(limit)], |row| row.get(0).map(RunId::new))
     }
 
@@ -245,6 +244,18 @@ impl Ledger for SqliteLedger {
     fn queued_in(&self, lane: &str) -> Result<Vec<Run>, LedgerError> {
         let sql = format!("SELECT {RUN_COLUMNS} FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY coalesce(place, id), id");
         self.all(&sql, [lane], rows::run)
+    }
+
+    fn newcomers(&self, run: &Run, job: &JobName) -> Result<Vec<Run>, LedgerError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM run INDEXED BY run_waiting WHERE state = 'queued' AND repository = ?1 AND job = ?2
+             AND lane = ?3 AND id > ?4 AND cause NOT IN ('rerun', 'retry')"
+        );
+        self.all(&sql, params![run.repository.as_str(), job.as_str(), run.lane, run.id.number()], rows::run)
+    }
+
+    fn queue_of(&self, lane: &str) -> Result<Option<(RunId, u32)>, LedgerError> {
+        turns::queue_of(&self.connection, lane).map_err(failing)
     }
 
     fn newest_in(&self, lane: &str) -> Result<Option<RunId>, LedgerError> {
@@ -350,8 +361,11 @@ impl Ledger for SqliteLedger {
     }
 
     fn due_notices(&self, now: Instant, limit: usize) -> Result<Vec<Notice>, LedgerError> {
-        let sql =
-            format!("SELECT {NOTICE_COLUMNS} FROM notice WHERE state = 'due' AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2");
+        // What was last touched in the future was put off by a clock that was ahead.
+        let sql = format!(
+            "SELECT {NOTICE_COLUMNS} FROM notice INDEXED BY notice_due
+             WHERE state = 'due' AND (due_at <= ?1 OR coalesce(tried_at, created_at) > ?1) ORDER BY due_at, id LIMIT ?2"
+        );
         self.all(&sql, params![now.millis(), limited(limit)], rows::notice)
     }
 
@@ -381,10 +395,10 @@ impl Ledger for SqliteLedger {
         let sql = "UPDATE notice SET state = ?2, attempts = coalesce(?3, attempts + 1), due_at = ?4, error = ?5, sent_at = ?6, tried_at = ?7
                    WHERE id = ?1 AND state = 'due'";
         let values = params![notice.0, name, attempts, due_at, error, sent_at, now.millis()];
-        match self.connection.execute(sql, values).map_err(failing)? {
+        self.write(|transaction| match transaction.execute(sql, values).map_err(failing)? {
             1 => Ok(()),
-            _ => Err(LedgerError::Failing(format!("notice {} is not due", notice.0))),
-        }
+            _ => Err(LedgerError::NotDue(notice.0)),
+        })
     }
 }
 

@@ -7,10 +7,11 @@ use super::{Finish, LedgerError, NewNotice, Sequel, StepRecord, deployed, holds}
 use crate::clock::Instant;
 use crate::names::RunId;
 
-/// Queued to running, if it has its lane's turn. Whether that was so.
+/// Queued to running, if it has its lane's turn and its time has come. Whether that was so. What was queued in the future was
+/// put off by a clock that was ahead: its time has come.
 pub(super) fn claim(transaction: &Transaction<'_>, run: RunId, now: Instant) -> rusqlite::Result<bool> {
     let sql = "UPDATE run SET state = 'running', turn = 0, started_at = ?2
-               WHERE id = ?1 AND state = 'queued' AND turn = 1 AND (not_before IS NULL OR not_before <= ?2)";
+               WHERE id = ?1 AND state = 'queued' AND turn = 1 AND (not_before IS NULL OR not_before <= ?2 OR queued_at > ?2)";
     Ok(transaction.prepare_cached(sql)?.execute(params![run.number(), now.millis()])? == 1)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It is written down with whatever changes it, so that what may start is found at once, however much waits or is over.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::names::RunId;
 
@@ -20,6 +20,14 @@ pub(super) fn pass_turn(transaction: &Transaction<'_>, lane: &str) -> rusqlite::
          AND NOT EXISTS (SELECT 1 FROM hold WHERE lane = ?1)"
     );
     transaction.prepare_cached(&give)?.execute(params![lane]).map(drop)
+}
+
+/// Who of a lane is the first that waits, and how many do.
+pub(super) fn queue_of(connection: &Connection, lane: &str) -> rusqlite::Result<Option<(RunId, u32)>> {
+    let sql = "SELECT id, (SELECT count(*) FROM run INDEXED BY run_queued WHERE state = 'queued' AND lane = ?1)
+               FROM run INDEXED BY run_queued WHERE state = 'queued' AND lane = ?1 ORDER BY coalesce(place, id), id LIMIT 1";
+    let read = |row: &rusqlite::Row<'_>| Ok((RunId::new(row.get(0)?), row.get(1)?));
+    connection.prepare_cached(sql)?.query_row([lane], read).optional()
 }
 
 /// The same for the lane of a run.

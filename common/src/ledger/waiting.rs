@@ -32,6 +32,6 @@ pub(super) fn of(connection: &Connection, run: &Run, now: Instant) -> rusqlite::
     let sql = "SELECT id FROM run WHERE state = 'queued' AND lane = ?1 ORDER BY coalesce(place, id), id LIMIT 1";
     let first: Option<i64> = connection.prepare_cached(sql)?.query_row([&run.lane], |row| row.get(0)).optional()?;
     let before = running.or(first).map(RunId::new).filter(|before| *before != run.id);
-    let until = run.not_before.filter(|until| *until > now);
+    let until = run.not_before.filter(|until| *until > now && run.queued_at <= now);
     Ok(Some(before.map(Waiting::Behind).or(until.map(Waiting::Until)).unwrap_or(Waiting::Slot)))
 }

@@ -11,12 +11,13 @@ use hookspool_common::ledger::{Ledger, SqliteLedger};
 use hookspool_common::names::RunId;
 use hookspool_common::repository_name::RepositoryName;
 
-use super::{Progress, Tidying};
+use super::{Progress, Tidying, removed};
+use crate::cache::{ABOUT, is_taken_aside, remove_aside};
 use crate::checkout::mirror::try_lock_mirror;
 use crate::folders::remove_tree;
 use crate::kept::MAX_KEPT;
 
-/// Removes what may go.
+/// Removes what may go. What cannot be removed is said, and keeps nothing else.
 pub(super) fn remove(tidying: &Tidying<'_>, ledger: &SqliteLedger) -> anyhow::Result<Progress> {
     let parts: [&dyn Fn() -> anyhow::Result<()>; 5] = [
         &|| kept_workspaces(tidying, ledger),
@@ -25,13 +26,22 @@ pub(super) fn remove(tidying: &Tidying<'_>, ledger: &SqliteLedger) -> anyhow::Re
         &|| Ok(large_files(tidying)?),
         &|| orphaned_logs(tidying, ledger),
     ];
+    let mut progress = Progress::Done;
     for part in parts {
         if (tidying.is_awaited)() {
             return Ok(Progress::More);
         }
-        part()?;
+        if let Err(error) = part() {
+            super::not_done(&error);
+            progress = Progress::More;
+        }
     }
-    Ok(Progress::Done)
+    Ok(progress)
+}
+
+/// Removes one of many, which are looked at one after the other.
+fn go(path: &Path, remove: impl FnOnce(&Path) -> io::Result<()>) {
+    removed(remove(path), || path.display().to_string());
 }
 
 /// Those that are too old, or of a run that is gone, and the oldest of too many.
@@ -46,7 +56,7 @@ fn kept_workspaces(tidying: &Tidying<'_>, ledger: &SqliteLedger) -> anyhow::Resu
             run => run.and_then(|run| run.ended_at),
         };
         if place >= MAX_KEPT || ended_at.is_none_or(|ended_at| ended_at < tidying.before(age)) {
-            remove_tree(&tidying.folders.kept().join(run.to_string()))?;
+            go(&tidying.folders.kept().join(run.to_string()), remove_tree);
         }
     }
     Ok(())
@@ -55,9 +65,11 @@ fn kept_workspaces(tidying: &Tidying<'_>, ledger: &SqliteLedger) -> anyhow::Resu
 /// Those that no run has given back for a while.
 fn caches(tidying: &Tidying<'_>) -> io::Result<()> {
     let age = tidying.config.worker.retention.workspaces;
-    for cache in deep(&tidying.folders.caches(), &|path| path.join("about.json").exists())? {
-        if is_older(tidying, &cache.join("about.json"), age)? {
-            remove_tree(&cache)?;
+    for cache in deep(&tidying.folders.caches(), &|path| path.join(ABOUT).exists() || is_taken_aside(path))? {
+        if is_taken_aside(&cache) {
+            go(&cache, remove_tree);
+        } else if is_older(tidying, &cache.join(ABOUT), age)? {
+            go(&cache, |cache| remove_aside(cache, "old"));
         }
     }
     Ok(())
@@ -75,11 +87,18 @@ fn mirrors(tidying: &Tidying<'_>) -> anyhow::Result<()> {
         if is_configured || !is_older(tidying, &lock, age)? {
             continue;
         }
-        // A run that has it uses it.
-        let Some(_mirror_is_ours) = try_lock_mirror(&mirror)? else { continue };
+        let _mirror_is_ours = match try_lock_mirror(&mirror) {
+            Ok(Some(lock)) => lock,
+            // A run that has it uses it.
+            Ok(None) => continue,
+            Err(error) => {
+                super::not_done(&error);
+                continue;
+            }
+        };
         tracing::info!(mirror = %mirror.display(), "removing the mirror of a repository that is configured no more");
-        remove_tree(&tidying.folders.modules(&name))?;
-        remove_tree(&mirror)?;
+        go(&tidying.folders.modules(&name), remove_tree);
+        go(&mirror, remove_tree);
     }
     Ok(())
 }
@@ -92,7 +111,7 @@ fn large_files(tidying: &Tidying<'_>) -> io::Result<()> {
             for folder in deep(&mirror.join("lfs/objects"), &|path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file()))?
             {
                 if is_older(tidying, &folder, age)? {
-                    fs::remove_file(&folder)?;
+                    go(&folder, |path| fs::remove_file(path));
                 }
             }
         }
@@ -107,7 +126,7 @@ fn orphaned_logs(tidying: &Tidying<'_>, ledger: &SqliteLedger) -> anyhow::Result
         let run = ["log", "zst", "new"].iter().find_map(|extension| number(&path, extension));
         let Some(run) = run else { continue };
         if is_older(tidying, &path, age)? && ledger.run(run)?.is_none() {
-            fs::remove_file(&path)?;
+            go(&path, |path| fs::remove_file(path));
         }
     }
     Ok(())

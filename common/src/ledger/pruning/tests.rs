@@ -5,9 +5,13 @@ use std::sync::Arc;
 use super::*;
 use crate::config::OnNew;
 use crate::event::{Event, Kind};
-use crate::ledger::{Admission, Finish, Ledger, NewNotice, Outcome, ProcessResult, Request, RunQuery, StepRecord};
+use crate::git_name::RefName;
+use crate::ledger::{
+    Admission, Finish, Ledger, NewNotice, Outcome, ProcessResult, RefAnswer, RefChange, Request, RunQuery, StepRecord,
+};
 use crate::names::DeliveryId;
 use crate::record::{Answer, InboxIdentity, Record};
+use crate::repository_name::RepositoryName;
 
 const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";
 
@@ -16,6 +20,8 @@ struct Fixture {
     ledger: SqliteLedger,
     inbox: InboxIdentity,
     seq: i64,
+    /// When runs are pruned.
+    now: Instant,
 }
 
 fn at(millis: i64) -> Instant {
@@ -25,7 +31,7 @@ fn at(millis: i64) -> Instant {
 fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
-    Fixture { folder, ledger, inbox: InboxIdentity::generate(), seq: 0 }
+    Fixture { folder, ledger, inbox: InboxIdentity::generate(), seq: 0, now: at(1000) }
 }
 
 impl Fixture {
@@ -88,7 +94,7 @@ impl Fixture {
                 let overdue = self.ledger.overdue(after, until, 2).unwrap();
                 let Some(last) = overdue.last() else { break };
                 after = Some(last.place);
-                self.ledger.prune(&overdue.iter().map(|one| one.run).collect::<Vec<_>>()).unwrap();
+                self.ledger.prune(&overdue.iter().map(|one| one.run).collect::<Vec<_>>(), self.now).unwrap();
             }
         }
         self.left()
@@ -138,9 +144,10 @@ fn of_too_many_and_of_too_many_bytes_the_oldest_go() {
     let mut fixture = fixture();
     let runs: Vec<RunId> = (1..=6).map(|now| fixture.succeeded("a", "refs/tags/v1", now)).collect();
     assert_eq!(fixture.prune(&Keeping { count: 5, ..EVERYTHING }), [2, 3, 4, 5, 6]);
-    assert_eq!(fixture.ledger.unpacked(10).unwrap(), runs[1..]);
+    assert_eq!(fixture.ledger.unpacked(None, 10).unwrap(), runs[1..]);
+    assert_eq!(fixture.ledger.unpacked(Some(runs[2]), 2).unwrap(), runs[3..5]);
     fixture.ledger.packed(&runs[1..].iter().map(|run| (*run, 10)).collect::<Vec<_>>()).unwrap();
-    assert_eq!(fixture.ledger.unpacked(10).unwrap(), []);
+    assert_eq!(fixture.ledger.unpacked(None, 10).unwrap(), []);
     assert_eq!(fixture.prune(&Keeping { log_bytes: 50, ..EVERYTHING }), [2, 3, 4, 5, 6]);
     assert_eq!(fixture.prune(&Keeping { log_bytes: 49, ..EVERYTHING }), [3, 4, 5, 6]);
     assert_eq!(fixture.prune(&Keeping { log_bytes: 20, count: 3, ..EVERYTHING }), [5, 6]);
@@ -182,6 +189,50 @@ fn what_others_refer_to_stays() {
 }
 
 #[test]
+fn what_the_forges_next_answer_or_a_late_delivery_asks_for_again_stays() {
+    let mut fixture = fixture();
+    let repository: RepositoryName = "github.com/octo/shop".parse().unwrap();
+    let reference = |tag: &str| format!("refs/tags/{tag}").parse::<RefName>().unwrap();
+    let answer = |fixture: &mut Fixture, asked_at: i64, tag: &str| {
+        let mut event = Event::of(Kind::Tag, "reconcile").with_ref(reference(tag));
+        event.repository = Some(repository.clone());
+        event.sha = Some(SHA.parse().unwrap());
+        let (event, job, lane) = (Arc::new(event), "a".parse().unwrap(), format!("a {tag}"));
+        let request =
+            Request { repository: repository.clone(), job, event, lane, on_new: OnNew::Queue, priority: 50, refused: None };
+        let requests = vec![("github".parse().unwrap(), request)];
+        let change = RefChange { reference: reference(tag), now: Some(SHA.parse().unwrap()), requests };
+        let newest_run = fixture.ledger.newest_run().unwrap();
+        let answer = RefAnswer { repository: repository.clone(), asked_at: at(asked_at), newest_run, changes: vec![change] };
+        fixture.ledger.reconcile(&answer, at(asked_at)).unwrap()
+    };
+    let none = Keeping { count: 0, ..EVERYTHING };
+    let asked_first = 10 * LAG_MILLIS;
+    assert_eq!(answer(&mut fixture, asked_first, "v0"), [], "the first answer asks for nothing");
+    let before = fixture.succeeded("a", "refs/tags/v1", asked_first - LAG_MILLIS - 1);
+    let within_lag = fixture.succeeded("a", "refs/tags/v2", asked_first - LAG_MILLIS);
+    // As if the forge had been asked when both were there.
+    let sql = format!("UPDATE reconciled SET newest_run = {}", within_lag.number());
+    rusqlite::Connection::open(fixture.folder.path().join("ledger.db")).unwrap().execute(&sql, []).unwrap();
+    let by_wrong_clock = fixture.succeeded("a", "refs/tags/v3", 1);
+    let of_the_tag = fixture.succeeded("a", "refs/tags/v4", asked_first + 1);
+    assert_eq!(fixture.prune(&none), [within_lag, by_wrong_clock, of_the_tag].map(RunId::number));
+    assert!(fixture.ledger.was_pruned(before).unwrap());
+    let asked_again = asked_first + 2 * LAG_MILLIS;
+    assert_eq!(answer(&mut fixture, asked_again, "v4"), [], "its deploy does not run again");
+    assert_eq!(fixture.prune(&none), [0_i64; 0], "what is older than the last answer is not looked for any more");
+
+    let found = answer(&mut fixture, asked_again + 1, "v5").remove(0);
+    fixture.ledger.claim(found, at(asked_again + 1)).unwrap().unwrap();
+    fixture.ledger.finish(found, &Finish::plain(&Outcome::Succeeded), at(asked_again + 1)).unwrap();
+    fixture.ledger.forget_refs(&repository).unwrap();
+    fixture.now = at(asked_again + 1 + LATE_MILLIS);
+    assert_eq!(fixture.prune(&none), [found.number()], "its delivery may come late");
+    fixture.now = at(asked_again + 2 + LATE_MILLIS);
+    assert_eq!(fixture.prune(&none), [0_i64; 0]);
+}
+
+#[test]
 fn deliveries_go_when_they_are_old_and_have_no_run() {
     let mut fixture = fixture();
     for now in [1, 2, 3, 50] {
@@ -209,8 +260,8 @@ fn what_is_removed_is_found_through_indices_alone() {
         rows.map(Result::unwrap).collect::<Vec<_>>()
     };
     for sql in [
-        IS_NEEDED.replace("?1", "1"),
-        "SELECT id FROM run WHERE ended_at IS NOT NULL AND log_bytes IS NULL ORDER BY id LIMIT 1".to_owned(),
+        ["?1", "?2", "?3"].iter().fold(IS_NEEDED.to_owned(), |sql, number| sql.replace(number, "1")),
+        "SELECT id FROM run WHERE ended_at IS NOT NULL AND log_bytes IS NULL AND id > 1 ORDER BY id LIMIT 1".to_owned(),
         "SELECT id FROM run WHERE origin = 1".to_owned(),
         "SELECT id FROM run WHERE delivery = x'00'".to_owned(),
     ] {

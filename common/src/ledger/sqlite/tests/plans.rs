@@ -18,6 +18,8 @@ fn daily_work(fixture: &mut Fixture) {
     ledger.queued_in(&lane).unwrap();
     let known = ledger.run(run).unwrap().unwrap();
     let (repository, job, reference) = (known.repository.clone(), known.job.clone(), known.reference.clone());
+    ledger.newcomers(&known, &job).unwrap();
+    ledger.queue_of(&lane).unwrap();
     ledger.previous(&repository, &job, reference.as_ref(), run).unwrap();
     ledger.last_told(&repository, &job, reference.as_ref()).unwrap();
     ledger.last_deployed(&repository, &job, reference.as_ref()).unwrap();
@@ -52,11 +54,12 @@ fn daily_work(fixture: &mut Fixture) {
 }
 
 /// Walks over an index that holds only what is meant, from its end where an order was asked for.
-const FINE: [&str; 5] = [
+const FINE: [&str; 6] = [
     "SCAN run USING INDEX run_running",
     "SCAN run USING COVERING INDEX run_turn",
     "SCAN run USING INDEX run_turn",
     "SCAN run USING INDEX run_queued",
+    "SCAN notice USING INDEX notice_due",
     // The newest run's number, from the end of the table.
     "SEARCH run",
 ];

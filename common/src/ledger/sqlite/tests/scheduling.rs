@@ -74,6 +74,41 @@ fn another_attempt_has_the_place_of_the_first_and_its_lane_waits_for_it() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_puts_off_neither_another_attempt_nor_a_mail() {
+    let mut fixture = fixture();
+    let (run, in_time) = (fixture.claimed("a"), fixture.claimed("b"));
+    let (ahead, minute) = (NOW.plus_millis(365 * 24 * 3_600_000), 60_000);
+    let mail = NewNotice {
+        recipient: "mona@example.org".to_owned(),
+        sender: "ci@example.org".to_owned(),
+        message_id: "<1@example.org>".to_owned(),
+        message: b"words".to_vec(),
+    };
+    let outcome = failed();
+    let [next, put_off] = [(run, ahead), (in_time, NOW)].map(|(run, now)| {
+        let sequel = Sequel::Retry { not_before: Some(now.plus_millis(minute)), newest: None };
+        let finish = Finish { sequel, notices: std::slice::from_ref(&mail), ..Finish::plain(&outcome) };
+        fixture.ledger.finish(run, &finish, now).unwrap().unwrap()
+    });
+    assert_eq!(fixture.startable(NOW), [next]);
+    let waits = |run| fixture.ledger.waiting(&fixture.ledger.run(run).unwrap().unwrap(), NOW).unwrap();
+    assert_eq!(waits(next), Some(Waiting::Slot));
+    assert_eq!(waits(put_off), Some(Waiting::Until(NOW.plus_millis(minute))));
+    assert!(fixture.ledger.claim(put_off, NOW).unwrap().is_none(), "its time has not come");
+    assert!(fixture.ledger.claim(next, NOW).unwrap().is_some());
+
+    let due = |fixture: &Fixture, now| fixture.ledger.due_notices(now, 9).unwrap().iter().map(|one| one.run).collect::<Vec<_>>();
+    assert_eq!(due(&fixture, NOW), [in_time, run]);
+    // Put off by a clock that is right, it waits.
+    for notice in fixture.ledger.due_notices(NOW, 9).unwrap() {
+        let later = NoticeState::Due { at: NOW.plus_millis(minute), attempts: 1, error: Some("x".to_owned()) };
+        fixture.ledger.attempted(notice.id, &later, NOW).unwrap();
+    }
+    assert_eq!(due(&fixture, NOW), []);
+    assert_eq!(due(&fixture, NOW.plus_millis(minute)).len(), 2);
+}
+
+#[test]
 fn who_came_meanwhile_is_looked_at_before_another_attempt_is_made() {
     let mut fixture = fixture();
     let run = fixture.claimed("a");
@@ -169,6 +204,32 @@ fn what_runs_again_displaces_nobody_has_its_old_place_and_lets_its_lane_go_on() 
     assert_eq!(fixture.ledger.deliveries_of(made.run).unwrap().len(), 1);
     // Another time it is another run, whatever waits.
     assert!(!fixture.ledger.rerun(run, &again, "ada", false, NOW).unwrap().joined);
+}
+
+#[test]
+fn of_a_lanes_queue_only_what_came_after_a_run_is_news_to_it() {
+    let mut fixture = fixture();
+    let before = fixture.claimed("a");
+    fixture.finish_with(before, Sequel::None).unwrap();
+    let run = fixture.claimed("a");
+    let lane = fixture.lane_of(run);
+    assert_eq!(fixture.ledger.queue_of(&lane).unwrap(), None);
+    let of_the_job = fixture.queued("a", OTHER_SHA);
+    fixture.queued("b", SHA);
+    let again = fixture.ledger.rerun(before, &request("a", push("master", SHA), OnNew::Queue), "ada", false, NOW).unwrap().run;
+    let of_the_lane = Request { lane: lane.clone(), ..request("b", push("master", OTHER_SHA), OnNew::Queue) };
+    let of_the_lane = fixture.admit(of_the_lane).run;
+    let of_another_ref = fixture.admit(request("a", push("develop", SHA), OnNew::Queue)).run;
+    let run = fixture.ledger.run(run).unwrap().unwrap();
+    let news = |run: &Run, job: &str| {
+        let newcomers = fixture.ledger.newcomers(run, &job.parse().unwrap()).unwrap();
+        newcomers.iter().map(|newcomer| newcomer.id).collect::<Vec<_>>()
+    };
+    assert_eq!((news(&run, "a"), news(&run, "b"), news(&run, "c")), (vec![of_the_job], vec![of_the_lane], vec![]));
+    assert_eq!(news(&Run { id: of_the_job, ..run }, "a"), []);
+    assert_eq!(fixture.ledger.queue_of(&lane).unwrap(), Some((again, 3)), "it has the place of the first");
+    let other_lane = fixture.lane_of(of_another_ref);
+    assert_eq!(fixture.ledger.queue_of(&other_lane).unwrap(), Some((of_another_ref, 1)));
 }
 
 #[test]
