@@ -80,7 +80,8 @@ fn a_workspace_stays_when_its_job_says_so_and_goes_when_its_time_is_over() {
 
 #[test]
 fn the_workspace_of_a_run_whose_runner_died_stays_too() {
-    let server = Server::new(&job("keep = \"always\"\non_crash = \"fail\"\nbuild = \"echo made >made; echo x >$OUT/began; sleep 1000\""));
+    let server =
+        Server::new(&job("keep = \"always\"\non_crash = \"fail\"\nbuild = \"echo made >made; echo x >$OUT/began; sleep 1000\""));
     server.deliver(&Delivery::push("master", &server.laptop.head()));
     server.run_pass();
     server.wait_until_written("began");
