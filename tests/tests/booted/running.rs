@@ -121,6 +121,6 @@ fn a_step_has_all_groups_of_its_user_and_after_the_run_nothing_of_hookspool_runs
     assert_ne!(server.machine.run(roots), "", "the runner is root's");
     release(&server, "groups");
     server.wait_for_end(run);
-    server.wait_for_mail(run);
+    assert_ne!(server.wait_for_mail(run), "");
     server.machine.wait_until(&format!("! {roots}"));
 }
