@@ -12,6 +12,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use serde_json::Value;
+
 use crate::programs::{program, workspace};
 use crate::server::{is_root, kill_now, wait_for};
 use cgroups::Cgroups;
@@ -139,6 +141,15 @@ impl Machine {
         let output = self.try_run(script);
         assert!(output.status.success(), "{script}\nended with {}:\n{}", output.status, said(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a script in it, as root; the JSON that it prints.
+    ///
+    /// # Panics
+    /// When it fails, or prints something else.
+    #[must_use]
+    pub fn json(&self, script: &str) -> Value {
+        serde_json::from_str(&self.run(script)).expect("it prints JSON")
     }
 
     /// Runs a script in it, as root.

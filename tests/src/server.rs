@@ -4,12 +4,14 @@
 //! As root it keeps the real privileges apart: the spool belongs to the receiver's user, steps run as another. As
 //! anyone else everything is one's own. What became of a run is asked of the real `hookspool`, as a person would.
 
+mod configuration; // what it is told to do
 mod asking; // what the operator's program says of it
 mod github; // what GitHub would send
 mod laptop; // the forge's repository, and somebody's clone of it
 mod mails; // what a maildir holds
 mod tampering; // what whoever has taken over the receiver could do
 mod processes; // who runs on this machine
+mod leftovers; // what is left of runs, and how it is ended
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,17 +19,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hookspool_common::forges::Provider;
 use nix::unistd::{User, geteuid};
 use serde_json::Value;
 
 use crate::programs::program;
 use crate::receiver::{Answer, Installation, Post, RunningReceiver};
 
+pub use configuration::Setup;
 pub use github::{Delivery, Push};
 pub use laptop::Laptop;
 pub use mails::{Mail, read as read_maildir};
-pub use processes::{kill_now, processes_of, processes_with};
+pub use processes::{kill_now, killed, processes_of, processes_with};
 
 /// How long anything may take before a test gives up on it. Nothing waits this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,29 +57,6 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// What a server is configured with. In every text, `$OUT` stands for a folder that steps may write to.
-#[derive(Debug, Clone, Copy)]
-pub struct Setup<'a> {
-    /// The `[[job]]`s of `github.com/octo/shop`.
-    pub jobs: &'a str,
-    /// `[worker] slots`.
-    pub slots: u32,
-    /// Tables of `[worker]`'s, such as `[worker.limits]`.
-    pub worker: &'a str,
-    /// The lines of `[mail]` that say how it leaves; a maildir otherwise.
-    pub smtp: Option<&'a str>,
-    /// More `[[source]]`s that may speak of `github.com/octo/shop`, each as its name and its other lines.
-    pub sources: &'a [(&'a str, &'a str)],
-    /// More lines of `[receiver]`.
-    pub receiver: &'a str,
-}
-
-impl Default for Setup<'_> {
-    fn default() -> Self {
-        Self { jobs: "", slots: 2, worker: "", smtp: None, sources: &[], receiver: "" }
     }
 }
 
@@ -120,46 +99,6 @@ impl Server {
         give(&self.path().join("secrets/receiver"), RECEIVER_USER);
         give(&webhook, RECEIVER_USER);
         give(&self.out(""), BUILD_USER);
-    }
-
-    /// Writes the configuration anew.
-    pub fn configure(&self, setup: Setup<'_>) {
-        let folder = self.path().display();
-        let user = |name: &str| if is_root() { format!("user = \"{name}\"\n") } else { String::new() };
-        let (receiver, worker) = (user(RECEIVER_USER), user(BUILD_USER));
-        let smtp = setup.smtp.map_or_else(|| format!("smtp = \"maildir:{folder}/mail\""), str::to_owned);
-        let (slots, tables, more) = (setup.slots, setup.worker, setup.receiver);
-        let main = format!(
-            "[paths]\nspool = \"{folder}/spool\"\nstate = \"{folder}/state\"\nlogs = \"{folder}/logs\"\n\
-             [receiver]\nlisten = \"127.0.0.1:0\"\n{receiver}{more}\n\
-             [[source]]\nname = \"github\"\nprovider = \"github\"\npath = \"/hooks/github\"\nsecret = \"webhook\"\n\
-             [worker]\nslots = {slots}\n{worker}{tables}\n\
-             [mail]\nfrom = \"Hookspool <ci@example.org>\"\n{smtp}\nallow = [\"@example.org\"]\nfallback = \"ops@example.org\"\n"
-        );
-        let more =
-            setup.sources.iter().map(|(name, lines)| format!("[[source]]\nname = \"{name}\"\nsecret = \"webhook\"\n{lines}\n"));
-        let main = more.fold(main, |main, source| main + &source);
-        fs::write(self.config(), main).expect("the configuration can be written");
-        // The fixture of the receiver brings a repository of its own.
-        let _ = fs::remove_file(self.path().join("repositories/project.toml"));
-        let forge = self.laptop.forge().display();
-        let sources: Vec<&str> = ["github"].into_iter().chain(setup.sources.iter().map(|(name, _)| *name)).collect();
-        let jobs = self.filled(setup.jobs);
-        let repository = format!("repository = \"github.com/octo/shop\"\nsource = {sources:?}\nclone = \"{forge}\"\n{jobs}");
-        fs::write(self.path().join("repositories/shop.toml"), repository).expect("the repository's file can be written");
-    }
-
-    /// `text` with the path of the folder for `$OUT`.
-    #[must_use]
-    pub fn filled(&self, text: &str) -> String {
-        text.replace("$OUT", &self.path().join("out").to_string_lossy())
-    }
-
-    /// Writes a secret of the worker's.
-    pub fn write_secret(&self, name: &str, value: &str) {
-        let path = self.path().join("secrets").join(name);
-        fs::write(&path, value).expect("the secret can be written");
-        fs::set_permissions(&path, Permissions::from_mode(0o400)).expect("its mode can be set");
     }
 
     /// Everything is below this folder.
@@ -247,13 +186,6 @@ impl Server {
         }
     }
 
-    /// Lets every receiver from now on listen where the present one does.
-    pub fn keep_address(&self) {
-        let address = self.receiver.as_ref().expect("a receiver runs").address();
-        let config = fs::read_to_string(self.config()).expect("the configuration can be read");
-        fs::write(self.config(), config.replace("127.0.0.1:0", address)).expect("the configuration can be written");
-    }
-
     /// Where the receiver takes GitHub's deliveries.
     #[must_use]
     pub fn url(&self) -> String {
@@ -272,21 +204,6 @@ impl Server {
         let receiver = self.receiver.as_ref().expect("a receiver runs");
         let post = Post::signed(delivery.event, &delivery.id, delivery.body.to_string());
         receiver.post(&post).unwrap_or_else(|error| panic!("no answer: {error}"))
-    }
-
-    /// Makes the source another forge's and the repository one of its own, and starts the receiver anew.
-    pub fn move_to(&mut self, provider: Provider, repository: &str) {
-        self.stop_receiver();
-        let changes = [
-            (self.config(), "provider = \"github\"".to_owned(), format!("provider = \"{}\"", provider.as_str())),
-            (self.path().join("repositories/shop.toml"), "github.com/octo/shop".to_owned(), repository.to_owned()),
-        ];
-        for (file, old, new) in changes {
-            let text = fs::read_to_string(&file).expect("the configuration can be read");
-            assert!(text.contains(&old), "{text}");
-            fs::write(&file, text.replace(&old, &new)).expect("the configuration can be written");
-        }
-        self.start_receiver();
     }
 
     /// Posts what another forge sent and jobs are to come of, and lets the worker do all there is to do.
@@ -373,15 +290,6 @@ impl Server {
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
         mails::read(&self.path().join("mail"))
-    }
-}
-
-impl Drop for Server {
-    /// A test that fails leaves runs at work; nobody else would end them.
-    fn drop(&mut self) {
-        for place in [self.config(), self.out("")] {
-            processes_with(&[&place.to_string_lossy()]).into_iter().for_each(kill_now);
-        }
     }
 }
 

@@ -1,14 +1,19 @@
 //! kill -9 of the worker, at exact boundaries and at random instants: nothing is lost, nothing runs twice, nothing is
 //! left running.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use hookspool_common::names::RunId;
 use hookspool_tests::server::{
-    Delivery, Server, Setup, entries, is_root, kill_now, processes_of, processes_with, text, wait_for,
+    Delivery, Server, Setup, entries, is_root, kill_now, killed, processes_of, processes_with, text, wait_for,
 };
+use hookspool_worker::process::Containment;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rusqlite::Connection;
@@ -236,50 +241,120 @@ impl Dice {
     }
 }
 
-/// How often a pass is killed at work. Beside these, importers and runners are.
-const KILLS: usize = 110;
-/// Rounds in which to do so. A pass that ended before its instant came is no kill, and makes the next instants come
-/// sooner by an eighth; a kill makes them come later by a twentieth. So however fast passes are, before the instants come
-/// within a microsecond no more than 123 of them have ended: ln([`LONGEST`] * 1.05^[`KILLS`]) / ln(8 / 7).
-const MAX_ROUNDS: usize = 240;
+/// How many processes are killed in all: passes, importers and runners, each counted once.
+const KILLS: usize = 500;
+/// How many of them are runners, at least.
+const RUNNERS: usize = 60;
+/// Rounds in which to do so; a machine on which they do not suffice kills nobody at work.
+const MAX_ROUNDS: usize = 300;
 /// The latest instant of the first round, in microseconds: about as long as a pass with something to do takes.
 const LONGEST: u64 = 60_000;
 
+/// Everybody who was killed. One who is slow to die is found twice and counts once.
+#[derive(Default)]
+struct Killed {
+    all: HashSet<i32>,
+    runners: HashSet<i32>,
+}
+
+impl Killed {
+    fn kill(&mut self, pid: i32, is_runner: bool) {
+        if killed(pid) {
+            self.all.insert(pid);
+            if is_runner {
+                self.runners.insert(pid);
+            }
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.all.len() >= KILLS && self.runners.len() >= RUNNERS
+    }
+}
+
+/// Writes one line for each time that it runs, with somebody who hides while it goes on for a while.
+fn random_job() -> String {
+    let forget = if is_root() { "env -i " } else { "" };
+    COUNTING.replace(
+        "echo once >>$OUT/$HOOKSPOOL_BRANCH",
+        &format!("{forget}setsid sh -c '$OUT/sleeper 1001 & exit'; echo once >>$OUT/$HOOKSPOOL_BRANCH; sleep 0.1"),
+    )
+}
+
+/// Deliveries for two more branches, two passes at once, and after a while everything of them is killed, in every other round
+/// the runners too. Gives the deliveries with their branches.
+fn kill_at_random(server: &Server, branches: &[String], killed: &mut Killed) -> Vec<(String, String)> {
+    let (sha, config) = (server.laptop.head(), server.config().to_string_lossy().into_owned());
+    let (mut dice, mut latest) = (Dice(7), LONGEST);
+    let mut delivered = Vec::new();
+    for (round, branches) in branches.chunks(2).enumerate() {
+        if killed.is_enough() {
+            break;
+        }
+        delivered.extend(branches.iter().map(|branch| (branch.clone(), server.deliver(&Delivery::push(branch, &sha)))));
+        let mut passes = [server.start_pass(), server.start_pass()];
+        std::thread::sleep(Duration::from_micros(dice.below(latest)));
+        // These first, as looking for the others takes longer than some passes do. They count when it is known who killed them.
+        passes.iter_mut().for_each(|pass| drop(pass.kill()));
+        let own = passes.each_ref().map(|pass| pass.id().cast_signed());
+        // Every pass and importer, also those that runners became.
+        let words: &[&str] = if round % 2 == 1 { &[" runner ", " pass ", " import "] } else { &[" pass ", " import "] };
+        for word in words {
+            let others = processes_with(&[word, &config]).into_iter().filter(|pid| !own.contains(pid));
+            others.for_each(|pid| killed.kill(pid, *word == " runner "));
+        }
+        let is_killed = |status: ExitStatus| status.signal() == Some(Signal::SIGKILL as i32);
+        let hit: Vec<i32> =
+            own.into_iter().zip(&mut passes).filter_map(|(pid, pass)| is_killed(pass.wait().unwrap()).then_some(pid)).collect();
+        // Where passes were over by then, the next instants come sooner.
+        latest = if hit.len() == 2 { latest + latest / 20 } else { (latest * 7 / 8).max(1) };
+        killed.all.extend(hit);
+    }
+    delivered
+}
+
+/// All files below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| if path.is_dir() { files_below(&path) } else { vec![path] };
+    entries(folder).into_iter().flat_map(below).collect()
+}
+
+/// No process, cgroup, folder or lock.
+fn nothing_is_left(server: &Server, sleeper: &str) {
+    let config = server.config().to_string_lossy().into_owned();
+    wait_for("the end of the last pass", || processes_with(&["hookspool-worker ", &config]).is_empty().then_some(()));
+    assert_eq!(processes_of(sleeper), [0; 0]);
+    for run in server.runs() {
+        let run = run["run"].as_i64().unwrap();
+        assert!(server.groups_of(run).is_none(), "of run {run}: {:?}", server.groups_of(run));
+    }
+    assert_eq!((entries(&server.state("work")), entries(&server.state("runs"))), (vec![], vec![]));
+    let mirror = files_below(&server.state("repos/github.com/octo/shop.git"));
+    assert!(!mirror.is_empty());
+    let is_lock = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "lock");
+    assert_eq!(mirror.iter().find(is_lock), None);
+    let lock = File::open(server.state("pass.lock")).unwrap();
+    lock.try_lock().expect("nobody holds the lock of the pass");
+}
+
 #[test]
 fn kills_at_random_instants_lose_nothing_and_repeat_nothing() {
-    let server = Server::with(Setup { jobs: COUNTING, slots: 4, ..Setup::default() });
-    let sha = server.laptop.head();
-    let branches: Vec<String> = (0..MAX_ROUNDS).map(|round| format!("b{round}")).collect();
+    let server = Server::with(Setup { jobs: &random_job(), slots: 8, ..Setup::default() });
+    let sleeper = server.make_sleeper();
+    let branches: Vec<String> = (0..2 * MAX_ROUNDS).map(|number| format!("b{number}")).collect();
     let refs: Vec<String> = branches.iter().map(|branch| format!("HEAD:refs/heads/{branch}")).collect();
     let words: Vec<&str> = ["push", "--quiet", "origin"].into_iter().chain(refs.iter().map(String::as_str)).collect();
     server.laptop.git(&words);
-    let config = server.config().to_string_lossy().into_owned();
-    let (mut dice, mut latest) = (Dice(7), LONGEST);
-    let (mut delivered, mut killed) = (Vec::new(), 0);
-    for (round, branch) in branches.iter().enumerate() {
-        if killed == KILLS {
-            break;
-        }
-        delivered.push((branch, server.deliver(&Delivery::push(branch, &sha))));
-        let mut pass = server.start_pass();
-        std::thread::sleep(Duration::from_micros(dice.below(latest)));
-        // It first, as looking for the others takes longer than some passes do.
-        let _ = pass.kill();
-        // Every pass and importer, also those that runners became; now and then everything.
-        let words: &[&str] = if round % 7 == 6 { &[" runner ", " pass ", " import "] } else { &[" pass ", " import "] };
-        for word in words {
-            processes_with(&[word, &config]).into_iter().for_each(kill_now);
-        }
-        if pass.wait().unwrap().signal() == Some(Signal::SIGKILL as i32) {
-            (killed, latest) = (killed + 1, latest + latest / 20);
-        } else {
-            latest = (latest * 7 / 8).max(1);
-        }
-    }
-    assert_eq!(killed, KILLS, "after {} rounds", delivered.len());
+    let mut killed = Killed::default();
+    let delivered = kill_at_random(&server, &branches, &mut killed);
+    println!(
+        "killed {} processes, {} of them runners, of {} deliveries",
+        killed.all.len(),
+        killed.runners.len(),
+        delivered.len()
+    );
+    assert!(killed.is_enough());
     server.settle();
-    let runs = server.runs();
-    assert_eq!(runs.len(), delivered.len());
     let mut interrupted = 0;
     for (branch, id) in &delivered {
         let traced = server.json(&["trace", id, "--json"]);
@@ -295,8 +370,38 @@ fn kills_at_random_instants_lose_nothing_and_repeat_nothing() {
             other => panic!("{other:?}: {traced}"),
         }
     }
-    // Nobody dies but who was killed: at most four runners at once, in every seventh round.
-    assert!(interrupted <= delivered.len().div_ceil(7) * 4, "{interrupted}");
-    assert_eq!(server.mails().len(), delivered.len());
-    assert_eq!((entries(&server.state("work")), entries(&server.state("runs"))), (vec![], vec![]));
+    // Nobody dies but who was killed.
+    assert!((1..=killed.runners.len()).contains(&interrupted), "{interrupted}");
+    let mut runs: Vec<String> = server.runs().iter().map(|run| run["run"].to_string()).collect();
+    let mut told: Vec<String> = server.mails().iter().map(|mail| mail.header("X-Hookspool-Run").to_owned()).collect();
+    runs.sort_unstable();
+    told.sort_unstable();
+    assert_eq!((runs.len(), told), (delivered.len(), runs));
+    // The next push is none the worse for it; its fetch removes what a killed git left in the mirror.
+    server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
+    assert_eq!(server.states().last().map(String::as_str), Some("succeeded"));
+    nothing_is_left(&server, &sleeper);
+}
+
+#[test]
+fn a_test_that_gives_up_leaves_nothing_of_its_runs() {
+    let number = (7_000_000 + std::process::id()).to_string();
+    // Nothing in its command line tells whose it is, and as root nothing in its environment either.
+    let forget = if is_root() { "env -i " } else { "" };
+    let job = format!(
+        "[[job]]\nname = \"tests\"\nwhen = [{{ event = \"push\" }}]\n\
+         build = \"{forget}setsid sh -c 'sleep {number} & exit'; echo began >$OUT/began; sleep {number}\"\n"
+    );
+    let server = Server::new(&job);
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    server.wait_until_written("began");
+    let hidden = || processes_with(&["sleep ", &number]);
+    wait_for("both", || (processes_of("sleep").iter().filter(|pid| hidden().contains(pid)).count() == 2).then_some(()));
+    let groups = server.groups_of(1);
+    assert_eq!(groups.is_some(), is_root());
+    let state = server.path().join("state");
+    drop(server);
+    wait_for("their end", || hidden().is_empty().then_some(()));
+    assert!(Containment::left_by(&state, RunId::new(1)).is_none());
 }

@@ -194,7 +194,7 @@ fn a_secret_as_a_file_is_its_steps_alone_and_is_gone_with_it() {
 
 #[test]
 fn a_runner_that_is_killed_leaves_no_secret_behind() {
-    let server = Server::new(&job("secrets = [{ name = \"KEY\", as = \"file\" }]\n\
+    let server = Server::new(&job("on_crash = \"fail\"\nsecrets = [{ name = \"KEY\", as = \"file\" }]\n\
          build = \"echo $KEY >$OUT/path; while ! [ -e $OUT/go ]; do sleep 0.02; done\""));
     server.write_secret("KEY", "open sesame");
     server.deliver(&Delivery::push("master", &server.laptop.head()));

@@ -99,7 +99,14 @@ impl Installed {
     /// # Panics
     /// When none comes of it.
     pub fn push(&self, branch: &str) -> i64 {
-        let id = format!("delivery-{}", branch.replace('/', "-"));
+        self.push_as(branch, &format!("delivery-{}", branch.replace('/', "-")))
+    }
+
+    /// Moves a branch on, or makes it, and has the receiver told of it in a delivery with this id.
+    ///
+    /// # Panics
+    /// When no run comes of it.
+    pub fn push_as(&self, branch: &str, id: &str) -> i64 {
         self.machine.run(&format!(
             "cd /srv/clone; git commit --quiet --allow-empty --message 'For {branch}'; git push --quiet origin HEAD:refs/heads/{branch}
              hookspool send --repository github.com/octo/shop --ref {branch} --pusher mona@example.org --id {id}"
@@ -114,7 +121,7 @@ impl Installed {
     /// What `hookspool show` says of a run.
     #[must_use]
     pub fn show(&self, run: i64) -> Value {
-        serde_json::from_str(&self.machine.run(&format!("hookspool show {run} --json"))).expect("it prints JSON")
+        self.machine.json(&format!("hookspool show {run} --json"))
     }
 
     /// State and reason of a run.

@@ -3,9 +3,7 @@
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
-use hookspool_common::config::Paths;
 use hookspool_common::names::RunId;
-use hookspool_worker::folders::Folders;
 use hookspool_worker::packed_log;
 use serde_json::Value;
 
@@ -68,10 +66,8 @@ impl Server {
     /// The log of a run as it was written, packed or not.
     #[must_use]
     pub fn stored_log(&self, run: i64) -> Vec<u8> {
-        let at = |name: &str| self.path().join(name);
-        let folders = Folders::new(&Paths { spool: at("spool"), state: at("state"), logs: at("logs") });
         let mut bytes = Vec::new();
-        let log = packed_log::open(&folders, RunId::new(run)).expect("the log can be read");
+        let log = packed_log::open(&self.folders(), RunId::new(run)).expect("the log can be read");
         log.expect("the run has a log").read_to_end(&mut bytes).expect("the log can be read");
         bytes
     }

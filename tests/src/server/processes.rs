@@ -31,9 +31,13 @@ fn processes(is_one: impl Fn(&str) -> bool) -> Vec<i32> {
     found
 }
 
-/// kill -9.
+/// kill -9. Whoever is gone already is as dead as was wanted.
 pub fn kill_now(pid: i32) {
+    killed(pid);
+}
+
+/// kill -9; whether there was somebody to kill.
+pub fn killed(pid: i32) -> bool {
     assert!(pid > 1, "{pid} is no single process");
-    // Whoever is gone already is as dead as was wanted.
-    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
 }

@@ -1,5 +1,7 @@
 //! Runners that die, and machines that do.
 
+use hookspool_tests::booted::Installed;
+
 use super::{a_run_that_waits, machine, release, text, unit};
 
 #[test]
@@ -46,9 +48,18 @@ fn after_a_power_failure_in_a_deploy_the_run_is_interrupted_and_mailed_and_nothi
     assert_eq!(server.wait_for_end(run), text("interrupted", "the machine was restarted while `deploy` ran"));
     let mail = server.wait_for_mail(run);
     assert!(mail.contains("the machine was restarted while"), "{mail}");
+    let holds = || server.machine.json("hookspool holds --json");
+    assert_eq!((holds().as_array().map(Vec::len), holds()[0]["run"].as_i64()), (Some(1), Some(run)));
+    let second = server.push_as("site", "after-the-power-failure");
     let other = server.push("quick-after-power");
     server.wait_for_end(other);
-    assert_eq!(server.machine.run("cat /srv/out/site.began"), "began\n", "it was not started again");
+    assert_eq!(server.machine.run("cat /srv/out/site.began"), "began\n", "it was not started again, and neither was another");
+    assert_eq!((server.outcome(second).0.as_str(), &holds()[0]["waiting"][0]), ("queued", &second.into()));
+    release(&server, "site");
+    server.machine.run(&format!("hookspool release {run}"));
+    assert_eq!(server.wait_for_end(second), text("failed", "deploy exited with status 3"));
+    assert_eq!(server.machine.run("cat /srv/out/site.began"), "began\nbegan\n");
+    assert_eq!(holds().as_array().map(Vec::len), Some(0));
 }
 
 #[test]
@@ -64,7 +75,7 @@ fn a_reboot_asks_runs_to_end_and_the_mail_goes_when_the_machine_is_back() {
 }
 
 #[test]
-fn a_pass_that_is_killed_while_systemd_starts_a_runner_leaves_nothing_in_the_way() {
+fn a_failed_unit_of_the_next_runs_name_is_not_in_its_way() {
     let Some(server) = machine() else { return };
     // A unit of the next run's name that failed, as another ledger's run may have left it.
     let next = server
@@ -78,4 +89,50 @@ fn a_pass_that_is_killed_while_systemd_starts_a_runner_leaves_nothing_in_the_way
     assert_eq!(run, next);
     release(&server, "first");
     assert_eq!(server.wait_for_end(run), text("failed", "build exited with status 3"));
+}
+
+/// While this is there, systemd takes its time to start a runner: until `/srv/out/start` is there.
+const SLOW: &str = "/run/systemd/system/hookspool-run-.service.d/slow.conf";
+
+/// A run whose pass was killed while systemd was starting its runner.
+fn a_run_that_is_being_started(server: &Installed, job: &str) -> i64 {
+    server.machine.run(&format!(
+        "rm -f /srv/out/start /srv/out/starting; mkdir -p $(dirname {SLOW})
+         echo '[Service]' >{SLOW}
+         echo 'ExecStartPre=/bin/sh -c \"echo >/srv/out/starting; while ! test -e /srv/out/start; do sleep 0.05; done\"' >>{SLOW}
+         systemctl daemon-reload"
+    ));
+    let run = server.push(job);
+    server.machine.wait_until("test -e /srv/out/starting");
+    let pass = server.machine.property("hookspool-worker.service", "MainPID");
+    server.machine.run(&format!("rm {SLOW}; systemctl daemon-reload; kill -KILL {pass}"));
+    server.machine.wait_until(&format!("! test -e /proc/{pass}"));
+    assert_eq!(server.machine.property(&unit(run), "ActiveState"), "activating");
+    assert_eq!(server.outcome(run).0, "queued");
+    run
+}
+
+#[test]
+fn a_run_whose_pass_is_killed_while_systemd_starts_its_runner_runs_once_without_another_pass() {
+    let Some(server) = machine() else { return };
+    let run = a_run_that_is_being_started(&server, "half-started");
+    server.machine.run("touch /srv/out/start");
+    server.machine.wait_until("test -s /srv/out/half-started.began");
+    server.machine.run("systemctl start hookspool-worker.service");
+    release(&server, "half-started");
+    assert_eq!(server.wait_for_end(run), text("failed", "build exited with status 3"));
+    assert_eq!(server.machine.run("cat /srv/out/half-started.began"), "began\n");
+}
+
+#[test]
+fn a_pass_that_is_killed_while_systemd_starts_a_runner_leaves_nothing_in_the_way() {
+    let Some(server) = machine() else { return };
+    let run = a_run_that_is_being_started(&server, "cut");
+    // The unit of the dead pass would never be done; this pass clears it away, and starts its own.
+    server.machine.run("systemctl start hookspool-worker.service");
+    server.machine.wait_until("test -s /srv/out/cut.began");
+    release(&server, "cut");
+    assert_eq!(server.wait_for_end(run), text("failed", "build exited with status 3"));
+    assert_eq!(server.machine.run("cat /srv/out/cut.began"), "began\n");
+    assert_ne!(server.wait_for_mail(run), "");
 }

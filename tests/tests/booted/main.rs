@@ -21,7 +21,9 @@ fn jobs() -> String {
         format!("[[job]]\nname = \"{name}\"\nwhen = [{{ event = \"push\", branch = \"{name}\" }}]\n{lines}\n")
     };
     let waits = |name: &str| job(name, &format!("build = '''{WAITS}'''"));
-    let waiting = ["properties", "stopped", "killed", "asked", "lost", "replaced", "cron", "first", "cut"].map(waits).concat();
+    let waiting = ["properties", "stopped", "replaced", "cron", "first"].map(waits).concat();
+    let waits_once = |name: &str| job(name, &format!("on_crash = \"fail\"\nbuild = '''{WAITS}'''"));
+    let dying = ["asked", "lost", "cut", "half-started"].map(waits_once).concat();
     let others = [
         job("exits", "build = \"exit 7\""),
         job("quick", "build = \"true\""),
@@ -32,18 +34,28 @@ fn jobs() -> String {
         job("second", "build = \"true\""),
         job("root", &format!("user = \"root\"\nbuild = '''{WAITS}'''")),
         job("secret", &format!("secrets = [\"TOKEN\"]\nbuild = '''printf %s \"$TOKEN\" | rev >/srv/out/secret; {WAITS}'''")),
-        job("hides", &format!("build = '''setsid sh -c 'env -i sh -c \"sleep 1000\" & exit'; sleep 1000 & {WAITS}'''")),
+        job(
+            "hides",
+            &format!(
+                "on_crash = \"fail\"\nbuild = '''setsid sh -c 'env -i sh -c \"sleep 1000\" & exit'; sleep 1000 & {WAITS}'''"
+            ),
+        ),
         job("itself", "user = \"root\"\ndeploy = '''/srv/out/install-hookspool; echo deployed >/srv/out/itself; exit 5'''"),
+        job("groups", &format!("user = \"builder\"\nbuild = '''id -G >/srv/out/groups; {WAITS}'''")),
         job("site", &format!("build = \"true\"\ndeploy = '''{WAITS}'''")),
         job("shop", &format!("build = \"true\"\ndeploy = '''{WAITS}'''")),
     ];
-    waiting + &others.concat()
+    waiting + &dying + &others.concat()
 }
 
 /// The machine, for one test at a time; `None` where there can be none.
 fn machine() -> Option<MutexGuard<'static, Installed>> {
     static MACHINE: OnceLock<Option<Mutex<Installed>>> = OnceLock::new();
-    let machine = MACHINE.get_or_init(|| Some(Mutex::new(Installed::on(Machine::boot()?, &jobs(), ""))));
+    let machine = MACHINE.get_or_init(|| {
+        let machine = Machine::boot()?;
+        machine.run("useradd --groups adm,video builder");
+        Some(Mutex::new(Installed::on(machine, &jobs(), "")))
+    });
     // A test that failed may have left it in any state, but says so itself.
     machine.as_ref().map(|machine| machine.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -49,7 +49,7 @@ fn what_hides_is_gone_after_its_step_whichever_groups_there_are() {
 #[test]
 fn a_step_dies_with_its_runner_before_any_pass_looks() {
     for absent in if is_root() { machines().to_vec() } else { vec![Vec::new()] } {
-        let server = Server::new(&job("build = { argv = [\"$OUT/sleeper\", \"1001\"] }"));
+        let server = Server::new(&job("on_crash = \"fail\"\nbuild = { argv = [\"$OUT/sleeper\", \"1001\"] }"));
         let sleeper = server.make_sleeper();
         server.deliver(&Delivery::push("master", &server.laptop.head()));
         let status = if absent.is_empty() { server.pass_command().status() } else { pass_without(&server, &absent).status() };

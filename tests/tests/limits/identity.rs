@@ -104,9 +104,12 @@ fn a_step_is_root_only_where_its_job_or_it_says_so() {
         println!("SKIPPED: needs root");
         return;
     }
-    let server = Server::new(&job("build = \"id -u >$OUT/build\"\ntest = { run = \"id -u >$OUT/test\", user = \"root\" }"));
+    let about = |file: &str| format!("echo $(id -u) $(grep NoNewPrivs /proc/self/status) >$OUT/{file}");
+    let (build, test) = (about("build"), about("test"));
+    let server = Server::new(&job(&format!("build = \"{build}\"\ntest = {{ run = \"{test}\", user = \"root\" }}")));
     run(&server);
-    assert_eq!((server.written("build").as_deref(), server.written("test").as_deref()), (Some("1"), Some("0")));
+    let expected = (Some("1 NoNewPrivs: 1"), Some("0 NoNewPrivs: 0"));
+    assert_eq!((server.written("build").as_deref(), server.written("test").as_deref()), expected);
     // Written where it would hold for every job, it is refused before anything runs.
     let config = fs::read_to_string(server.config()).unwrap();
     let changed = config.replace(&format!("user = \"{BUILD_USER}\"\n[mail]"), "user = \"root\"\n[mail]");

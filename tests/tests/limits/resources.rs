@@ -192,7 +192,7 @@ fn a_runner_that_is_killed_leaves_no_group_of_any_kind() {
     }
     assert!(is_root());
     let server = Server::new(&job(&format!(
-        "build = \"{GROUPS}; $OUT/sleeper 1001 & env -i setsid sh -c '$OUT/sleeper 1002 & exit' & exec $OUT/sleeper 1003\"\n\
+        "on_crash = \"fail\"\nbuild = \"{GROUPS}; $OUT/sleeper 1001 & env -i setsid sh -c '$OUT/sleeper 1002 & exit' & exec $OUT/sleeper 1003\"\n\
          [job.limits]\nmemory = \"64MiB\"\nprocesses = 50\ncpu_weight = 10"
     )));
     let sleeper = server.make_sleeper();
