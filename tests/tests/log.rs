@@ -110,7 +110,35 @@ fn the_last_lines_can_be_had_alone_and_a_pruned_log_is_said_to_be_gone() {
     fs::remove_file(server.path().join("logs/runs/1.log.zst")).unwrap();
     let gone = server.hookspool(&["log", "1"]);
     let said = String::from_utf8_lossy(&gone.stderr).into_owned();
-    assert!(gone.status.success() && said.contains("has no log any more"), "{said}");
+    assert!(gone.status.code() == Some(1) && said.contains("has no log any more"), "{said}");
+}
+
+#[test]
+fn whoever_follows_a_run_that_ends_without_starting_is_told_how_it_ended() {
+    let server =
+        Server::with(Setup { jobs: &JOB.replace("[[job]]", "[[job]]\nlane = { on_new = \"queue\" }"), ..Setup::default() });
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    server.wait_until_written("began");
+    server.deliver(&Delivery::push("master", &server.laptop.push_commit("master", "Second")));
+    server.run_pass();
+    let mut command = Command::new(program("hookspool"));
+    command.args(["log", "2", "-f"]).arg("--config").arg(server.config());
+    let mut follower = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = follower.id();
+    // It watches, so it has looked once and seen the run wait.
+    wait_for("the follower to watch", || {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let mut open = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        open.any(|target| target.to_string_lossy().contains("inotify")).then_some(())
+    });
+    assert!(server.hookspool(&["cancel", "2"]).status.success());
+    let mut said = String::new();
+    follower.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "hookspool: run 2 is cancelled and has no log, as it never started\n");
+    assert_eq!(follower.wait().unwrap().code(), Some(1));
+    server.release("go");
+    server.settle();
 }
 
 #[test]

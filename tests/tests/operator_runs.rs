@@ -122,6 +122,7 @@ fn any_job_runs_by_hand_in_the_lane_of_its_ref_whatever_it_runs_for() {
     server.wait_until_written("began");
     let head = server.laptop.push_commit("master", "2");
     let run = server.json(&["run", "tests", "--repository", "github.com/octo/shop", "--json"]);
+    assert_eq!((&run["state"], &run["waiting"]), (&"queued".into(), &"waits for run 1 of its lane".into()));
     assert_eq!((&run["cause"], &run["asked_by"], &run["event"]), (&"manual".into(), &me().into(), &"manual".into()));
     // Nothing overlaps with the push's run of the same branch.
     assert_eq!(server.show(2)["waiting"], "waits for run 1 of its lane");
@@ -140,7 +141,10 @@ fn any_job_runs_by_hand_in_the_lane_of_its_ref_whatever_it_runs_for() {
     for (words, wanted) in [
         (["run", "relase", "--repository", "github.com/octo/shop", "--ref", "develop"], "there is no job `relase`"),
         (["run", "release", "--repository", "github.com/octo/shop", "--ref", "devlop"], "has no refs/heads/devlop"),
-        (["run", "release", "--repository", "github.com/octo/shp", "--ref", "develop"], "github.com/octo/shp is not in"),
+        (
+            ["run", "release", "--repository", "github.com/octo/shp", "--ref", "develop"],
+            "github.com/octo/shp is not in the configuration; its repositories are: github.com/octo/shop",
+        ),
     ] {
         let refused = server.hookspool(&words);
         assert_eq!((refused.status.code(), server.runs().len()), (Some(1), 4));
@@ -200,6 +204,9 @@ fn a_lane_that_is_held_starts_nothing_and_says_who_holds_it_until_it_is_released
     server.settle();
     assert_eq!(server.hookspool(&["release", "1"]).status.code(), Some(1));
     assert_eq!(server.hookspool(&["hold", "99"]).status.code(), Some(3));
+    let mistyped = server.hookspool(&["hold", "--lane", "github.com/octo/shop job test refs/heads/master"]);
+    let said = String::from_utf8_lossy(&mistyped.stdout).into_owned();
+    assert!(said.ends_with("; no run was ever in it, as far as the ledger goes back\n"), "{said}");
     assert_eq!(server.hookspool(&["hold"]).status.code(), Some(2));
 }
 
@@ -221,6 +228,17 @@ fn runs_are_listed_by_state_repository_and_job() {
     assert_eq!(listed(&["--job", "good"]), [3, 1]);
     assert_eq!(listed(&["--job", "good", "--repository", "github.com/octo/shop", "--limit", "1"]), [3]);
     assert_eq!(listed(&["--repository", "github.com/octo/other"]), [0; 0]);
+    for words in [
+        &["runs", "--state", "faild"][..],
+        &["runs", "--job", "no job"],
+        &["runs", "--repository", "shop"],
+        &["run", "no job", "--repository", "github.com/octo/shop"],
+        &["schedule", "-n", "0"],
+        &["show", "abc"],
+    ] {
+        let refused = server.hookspool(words);
+        assert_eq!(refused.status.code(), Some(2), "{words:?}: {}", err(&refused));
+    }
 }
 
 #[test]
@@ -262,13 +280,12 @@ fn what_is_older_than_what_is_deployed_is_refused_until_a_person_wants_it() {
     server.deliver_and_settle(&Delivery::push("master", &old));
     let (state, reason) = server.outcome(2);
     assert_eq!(state, "refused");
-    let wanted = format!(
-        "commit {} is older than {}, which run 1 deployed; to deploy it all the same: hookspool rerun 2 --allow-older",
-        &old[..10],
-        &new[..10]
-    );
+    let wanted = format!("commit {} is older than {}, which run 1 deployed", &old[..10], &new[..10]);
     assert_eq!(reason, wanted);
     assert_eq!(server.steps(2), [("checkout".to_owned(), "succeeded".to_owned())]);
+    let shown = String::from_utf8_lossy(&server.hookspool(&["show", "2"]).stdout).into_owned();
+    let command = format!("hookspool rerun 2 --allow-older --config {}", server.config().display());
+    assert!(shown.contains(&format!("\nto deploy it all the same: {command}\n")), "{shown}");
     // The same commit again is no step back, nor is the same job elsewhere.
     server.deliver_and_settle(&Delivery::push("master", &new));
     server.laptop.git(&["push", "--quiet", "origin", &format!("{old}:refs/heads/develop")]);

@@ -213,3 +213,36 @@ fn a_crash_is_the_end_where_the_job_says_so_and_holds_the_lane_where_the_job_is_
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("job `tests` is not in"), "{again:?}");
 }
+
+#[test]
+fn a_hold_by_hand_outlives_a_crash_in_its_lane_and_both_reasons_are_said() {
+    let server = Server::with(Setup { jobs: &job(&format!("deploy = {WAITING}")), slots: 4, ..Setup::default() });
+    push(&server, "1");
+    server.run_pass();
+    server.wait_until_written("began");
+    assert!(server.hookspool(&["hold", "1", "--reason", "the database is being moved"]).status.success());
+    kill_the_runner(&server, 1);
+    server.settle();
+    let holds = server.json(&["holds", "--json"]);
+    let why = "the database is being moved; run 1: the runner died while `deploy` ran";
+    assert_eq!((holds[0]["reason"].as_str(), &holds[0]["run"]), (Some(why), &1.into()), "{holds}");
+    assert!(holds[0]["by"].is_string() && holds.as_array().unwrap().len() == 1, "{holds}");
+    let shown = server.show(1);
+    assert!(shown["held"].as_str().unwrap().ends_with(why), "{shown}");
+    let mail = &server.mails()[0];
+    assert!(mail.words().contains("had held it before: the database is being moved."), "{}", mail.body);
+    assert!(mail.body.contains("  hookspool release 1 ") && !mail.body.contains("rerun"), "{}", mail.body);
+    // The log does not just stop.
+    let log = server.log(1);
+    assert!(log.ends_with("\n[hookspool] run 1 interrupted: the runner died while `deploy` ran\n"), "{log}");
+    // What is made anew waits as well, and whoever wants it is told so.
+    let rerun = server.hookspool(&["rerun", "1"]);
+    let said = String::from_utf8_lossy(&rerun.stdout).into_owned();
+    assert!(rerun.status.success() && said.contains("\nit waits, because its lane is held by "), "{said}");
+    assert!(!said.contains("started"), "{said}");
+    assert_eq!(states(&server), "interrupted queued");
+    server.release("go");
+    assert!(server.hookspool(&["release", "1"]).status.success());
+    server.settle();
+    assert_eq!(states(&server), "interrupted succeeded");
+}

@@ -258,4 +258,5 @@ fn a_mail_shows_no_secret_that_a_commits_message_holds() {
     let mail = &server.mails()[0];
     assert!(mail.body.contains("Use *** for the registry"), "{}", mail.body);
     assert!(!mail.body.contains("open-sesame"), "{}", mail.body);
+    assert!(!server.show(1).to_string().contains("open-sesame"), "{}", server.show(1));
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hookspool_common::config::Job;
-use hookspool_common::ledger::{Ledger, Run};
+use hookspool_common::ledger::{Ledger, ProcessResult, Run, RunState, StepRecord};
 
 use crate::git;
 
@@ -37,11 +37,11 @@ pub(crate) fn forward(ledger: &dyn Ledger, mirror: &Path, job: &Job, run: &Run) 
     if !is_older {
         return Ok(Forward::Yes);
     }
-    Ok(Forward::No(format!(
-        "commit {} is older than {}, which run {} deployed; to deploy it all the same: hookspool rerun {} --allow-older",
-        new.short(),
-        last.sha.short(),
-        last.run,
-        run.id
-    )))
+    Ok(Forward::No(format!("commit {} is older than {}, which run {} deployed", new.short(), last.sha.short(), last.run)))
+}
+
+/// Whether a run was refused because it would have gone back. Nothing else refuses what was checked out.
+pub(crate) fn has_refused(state: RunState, steps: &[StepRecord]) -> bool {
+    let is_checked_out = |step: &StepRecord| step.result.as_ref().is_some_and(ProcessResult::is_success);
+    state == RunState::Refused && steps.first().is_some_and(is_checked_out)
 }

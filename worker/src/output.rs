@@ -43,14 +43,23 @@ impl RunLog {
         self.masks = masks.clone();
     }
 
-    /// Opens a log whose run is over, to say something more at its end.
+    /// Opens a log whose run is over, to say something more at its end. What stopped in the middle of a line is ended first.
     ///
     /// # Errors
     /// What the system said.
     pub fn reopen(path: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).open(path)?;
+        let mut file = File::options().read(true).append(true).open(path)?;
         let position = file.metadata()?.len();
-        Ok(Self { file, position, written: 0, limit: 0, failed: None, masks: Masks::new([]) })
+        let mut last = *b"\n";
+        if position > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        let mut log = Self { file, position, written: 0, limit: 0, failed: None, masks: Masks::new([]) };
+        if last != *b"\n" {
+            log.write(b"\n");
+        }
+        Ok(log)
     }
 
     /// A line of Hookspool's own.

@@ -2,6 +2,8 @@
 //!
 //! What the journal says is kept: a runner that died after its last step but before its commit loses nothing.
 
+use std::io::ErrorKind;
+
 use hookspool_common::clock::Clock;
 use hookspool_common::config::Config;
 use hookspool_common::ledger::{Ledger, Outcome, Run};
@@ -11,7 +13,7 @@ use crate::cancel;
 use crate::folders::Folders;
 use crate::journal::{self, Told};
 use crate::launcher::{End, Launcher};
-use crate::output;
+use crate::output::{self, RunLog};
 use crate::process::{Containment, kill_marked};
 use crate::report::{Ending, OUTPUT_END_BYTES, clean_up, conclude};
 
@@ -81,8 +83,29 @@ fn ending_of(folders: &Folders, run: &Run, end: Option<&End>) -> Ending {
             None => Outcome::Interrupted(died),
         }
     };
+    let is_told = outcome.is_some();
     let outcome = outcome.unwrap_or_else(interrupted);
-    Ending { outcome, output_end: output::end_of(&folders.log(run.id), log_at, OUTPUT_END_BYTES), steps }
+    let ending = Ending { outcome, output_end: output::end_of(&folders.log(run.id), log_at, OUTPUT_END_BYTES), steps };
+    if !is_told {
+        say(folders, run, &ending.outcome);
+    }
+    ending
+}
+
+/// The log says how the run ended, as it would if the runner had come to it. Once: a pass may die after it, and the next one
+/// come here again.
+fn say(folders: &Folders, run: &Run, outcome: &Outcome) {
+    let line = format!("run {} {}: {}", run.id, outcome.state(), outcome.reason().unwrap_or_default());
+    let log = folders.log(run.id);
+    if output::end_of(&log, 0, OUTPUT_END_BYTES).ends_with(&format!("[hookspool] {line}\n")) {
+        return;
+    }
+    match RunLog::reopen(&log) {
+        Ok(mut log) => log.note(&line),
+        // It died before it made one.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(run = %run.id, log = %log.display(), %error, "cannot say in the run's log how it ended"),
+    }
 }
 
 /// Removes what is kept of runs that ended: their runner died between its commit and its cleaning up.

@@ -9,10 +9,13 @@ use hookspool_common::config::{Config, DEFAULT_PATH, Notify};
 use hookspool_common::ledger::{Cause, Finish, Ledger, LedgerError, NewNotice, Outcome, Run, RunState, Sequel, StepRecord};
 use std::path::{Path, PathBuf};
 
+use crate::admission;
 use crate::alive::Alive;
 use crate::folders::{Folders, remove_tree};
+use crate::forward;
 use crate::kept;
-use crate::mail::{self, Before, Story};
+use crate::lanes::job_of;
+use crate::mail::{self, Before, Held, Story};
 use crate::output::RunLog;
 use crate::secrets;
 use crate::sequel;
@@ -78,7 +81,7 @@ pub fn clean_up(folders: &Folders, lock: &Alive) {
 
 /// Takes the workspace aside where the job wants to keep it, and says so in the log.
 fn keep(config: &Config, folders: &Folders, run: &Run, ending: &Ending) -> Option<PathBuf> {
-    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job))?;
+    let (_, job) = job_of(config, run)?;
     if !kept::is_wanted(job, &ending.outcome) {
         return None;
     }
@@ -119,11 +122,17 @@ fn notices(
     };
     let since_last_told = last_told.map(|told| Duration::from_millis(now.since(told)));
     // A job that is gone from the configuration has told the pusher by default.
-    let job = config.repository(&run.source, &run.repository).and_then(|repository| repository.job(&run.job));
+    let job = job_of(config, run).map(|(_, job)| job);
     let has_run = |phase: &str| ending.steps.iter().any(|step| step.name == phase);
     let phases = job.iter().flat_map(|job| &job.steps).map(|step| step.phase.as_str());
     let not_run: Vec<&str> = phases.filter(|phase| !has_run(phase)).collect();
     let notify = job.map_or_else(Notify::default, |job| job.notify.clone());
+    let person = ledger.hold_of(&run.lane)?;
+    let person = person.as_ref().and_then(|hold| Some((hold.by.as_deref()?, hold.reason.as_str())));
+    let held = match sequel {
+        Sequel::Hold(reason) => Some(Held { reason, person, can_rerun: admission::again(config, run).is_ok() }),
+        Sequel::None | Sequel::Retry { .. } => None,
+    };
     let run = &secrets::shown_in_mail(config, run);
     let story = Story {
         run,
@@ -134,7 +143,8 @@ fn notices(
         output_end: &ending.output_end,
         before,
         kept,
-        is_held: matches!(sequel, Sequel::Hold(_)),
+        held,
+        is_older: forward::has_refused(ending.outcome.state(), &ending.steps),
         config_path: Some(config.file.as_path()).filter(|file| *file != Path::new(DEFAULT_PATH)),
     };
     Ok(mail::notices(mail, &notify, &story, since_last_told))

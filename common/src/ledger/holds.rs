@@ -11,9 +11,9 @@ use crate::names::RunId;
 pub struct Hold {
     /// The lane.
     pub lane: String,
-    /// The run that it is held for: the one that a person named, or the one whose runner died.
+    /// The run that it is held for: the one whose runner died, else the one that a person named.
     pub run: Option<RunId>,
-    /// Who holds it; absent where a runner died.
+    /// Who holds it; absent where a runner died and no person holds it too.
     pub by: Option<String>,
     /// Why.
     pub reason: String,
@@ -33,12 +33,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Hold> {
     })
 }
 
-/// Holds a lane. One that is held already stays held as it is; whether it was not.
+/// Holds a lane for a person. One that is held already stays held as it is; whether it was not.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     lane: &str,
     run: Option<RunId>,
-    by: Option<&str>,
+    by: &str,
     reason: &str,
     now: Instant,
 ) -> rusqlite::Result<bool> {
@@ -47,6 +47,21 @@ pub(super) fn insert(
     let inserted = transaction.prepare_cached(sql)?.execute(values)? == 1;
     pass_turn(transaction, lane)?;
     Ok(inserted)
+}
+
+/// Holds a lane because this run's runner died. What a person holds stays held by that person, now for both reasons: neither
+/// may be lost, and only a release lets go of the person's.
+pub(super) fn insert_after_crash(
+    transaction: &Transaction<'_>,
+    lane: &str,
+    run: RunId,
+    reason: &str,
+    now: Instant,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO hold (lane, run, reason, held_at) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (lane) DO UPDATE SET run = excluded.run, reason = hold.reason || '; ' || excluded.reason";
+    transaction.prepare_cached(sql)?.execute(params![lane, run.number(), reason, now.millis()])?;
+    pass_turn(transaction, lane)
 }
 
 /// Lets a lane go on. Whether it was held.

@@ -193,7 +193,7 @@ pub trait Ledger {
     /// [`LedgerError`]
     fn cancel(&mut self, run: RunId, reason: &str, now: Instant) -> Result<bool, LedgerError>;
 
-    /// Holds a lane, for the person `by`. Whether nobody had held it yet.
+    /// Holds a lane, for the person `by`. Whether nobody had held it yet; one that is held stays as it is.
     ///
     /// # Errors
     /// [`LedgerError`]
@@ -210,6 +210,18 @@ pub trait Ledger {
     /// # Errors
     /// [`LedgerError`]
     fn holds(&self) -> Result<Vec<Hold>, LedgerError>;
+
+    /// How a lane is held, if it is.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn hold_of(&self, lane: &str) -> Result<Option<Hold>, LedgerError>;
+
+    /// Whether any run that is still known is or was in this lane. It looks at every run: only for a person's question.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn has_seen_lane(&self, lane: &str) -> Result<bool, LedgerError>;
 
     /// What a run waits for; absent where it does not.
     ///

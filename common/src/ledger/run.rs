@@ -200,8 +200,8 @@ impl Cause {
         match self {
             Self::Delivery => None,
             Self::Replay { by } => Some(format!("replayed by {by}")),
-            Self::Manual { by } => Some(format!("started by {by}")),
-            Self::Rerun { of, by } => Some(format!("run {of} again, asked for by {by}")),
+            Self::Manual { by } => Some(format!("asked for by user {by}")),
+            Self::Rerun { of, by } => Some(format!("run {of} again, asked for by user {by}")),
             Self::Retry { of } => Some(format!("another attempt at run {of}")),
             Self::Schedule => Some("scheduled".to_owned()),
             Self::Reconcile => Some("found on the forge; no delivery had told of it".to_owned()),

@@ -162,7 +162,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn hold(&mut self, lane: &str, run: Option<RunId>, by: &str, reason: &str, now: Instant) -> Result<bool, LedgerError> {
-        self.write(|transaction| holds::insert(transaction, lane, run, Some(by), reason, now).map_err(failing))
+        self.write(|transaction| holds::insert(transaction, lane, run, by, reason, now).map_err(failing))
     }
 
     fn release(&mut self, lane: &str) -> Result<bool, LedgerError> {
@@ -171,6 +171,14 @@ impl Ledger for SqliteLedger {
 
     fn holds(&self) -> Result<Vec<Hold>, LedgerError> {
         holds::all(&self.connection).map_err(failing)
+    }
+
+    fn hold_of(&self, lane: &str) -> Result<Option<Hold>, LedgerError> {
+        holds::of(&self.connection, lane).map_err(failing)
+    }
+
+    fn has_seen_lane(&self, lane: &str) -> Result<bool, LedgerError> {
+        Ok(self.first("SELECT 1 FROM run WHERE lane = ?1 LIMIT 1", [lane], |_| Ok(()))?.is_some())
     }
 
     fn waiting(&self, run: &Run, now: Instant) -> Result<Option<Waiting>, LedgerError> {

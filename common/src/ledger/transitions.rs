@@ -61,7 +61,7 @@ fn follow(
     match sequel {
         Sequel::None => Ok(None),
         Sequel::Hold(reason) => {
-            holds::insert(transaction, lane, Some(run), None, reason, now).map_err(failing)?;
+            holds::insert_after_crash(transaction, lane, run, reason, now).map_err(failing)?;
             Ok(None)
         }
         Sequel::Retry { not_before, newest } => {

@@ -15,7 +15,7 @@ pub enum Waiting {
     Behind(RunId),
     /// For its time.
     Until(Instant),
-    /// For a slot, and the next pass.
+    /// For a slot, or for the next pass where one is free.
     Slot,
 }
 

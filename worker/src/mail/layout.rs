@@ -68,7 +68,7 @@ pub(super) fn time(instant: Instant) -> String {
 }
 
 /// A path as a shell takes it for one word.
-pub(super) fn shell_word(path: &Path) -> String {
+pub(crate) fn shell_word(path: &Path) -> String {
     let word: String = path.display().to_string().chars().map(harmless).collect();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }

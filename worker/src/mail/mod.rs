@@ -12,18 +12,19 @@ mod transport; // how it leaves
 mod smtp;
 mod sendmail;
 mod maildir;
-mod retry; // when it is tried again
+mod again; // when it is tried again
 
 use std::time::Duration;
 
 use hookspool_common::config::{self, Notify};
 use hookspool_common::ledger::NewNotice;
 
+pub use again::{GIVE_UP_AFTER, retry_after};
+pub(crate) use layout::shell_word;
 pub use message::{ComposeError, compose};
 pub use notify::{REMIND_AFTER, tells};
 pub use recipients::recipients;
-pub use retry::{GIVE_UP_AFTER, retry_after};
-pub use story::{Before, Story};
+pub use story::{Before, Held, Story};
 pub use transport::{Mailer, MailerError, SendError};
 
 /// The mails that are to be written with a run's outcome: one for each person who is to hear of it, perhaps none.
@@ -32,7 +33,7 @@ pub use transport::{Mailer, MailerError, SendError};
 #[must_use]
 pub fn notices(mail: &config::Mail, notify: &Notify, story: &Story<'_>, since_last_told: Option<Duration>) -> Vec<NewNotice> {
     // What waits for a person is told of, however often the job failed before.
-    if !story.is_held && !tells(notify.on, story.outcome, story.before, since_last_told) {
+    if story.held.is_none() && !tells(notify.on, story.outcome, story.before, since_last_told) {
         return Vec::new();
     }
     let mut notices: Vec<NewNotice> = Vec::new();

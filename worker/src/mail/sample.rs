@@ -8,7 +8,7 @@ use hookspool_common::event::{Commit, Event, Kind, Person};
 use hookspool_common::ledger::{Cause, Outcome, ProcessResult, Run, RunState, StepRecord};
 use hookspool_common::names::{DeliveryId, RunId};
 
-use super::story::{Before, Story};
+use super::story::{Before, Held, Story};
 
 const SHA: &str = "366701fde727cb7a9e7f21eb88264f59f6f9b89c";
 /// 2026-03-01T12:00:00Z.
@@ -21,7 +21,8 @@ pub(super) struct Sample {
     pub(super) output_end: String,
     pub(super) before: Before,
     pub(super) kept: Option<PathBuf>,
-    pub(super) is_held: bool,
+    pub(super) held: Option<Held<'static>>,
+    pub(super) is_older: bool,
     pub(super) config_path: Option<PathBuf>,
 }
 
@@ -47,7 +48,8 @@ impl Sample {
             output_end: "deployed\n".to_owned(),
             before: Before::Succeeded,
             kept: None,
-            is_held: false,
+            held: None,
+            is_older: false,
             config_path: None,
         }
     }
@@ -80,7 +82,8 @@ impl Sample {
             output_end: &self.output_end,
             before: self.before,
             kept: self.kept.as_deref(),
-            is_held: self.is_held,
+            held: self.held,
+            is_older: self.is_older,
             config_path: self.config_path.as_deref(),
         }
     }

@@ -16,6 +16,17 @@ pub enum Before {
     Broken,
 }
 
+/// A lane in which nothing more starts because of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held<'a> {
+    /// Why.
+    pub reason: &'a str,
+    /// The person who had held it before, and why. Only a release lets go of that.
+    pub person: Option<(&'a str, &'a str)>,
+    /// Whether the configuration would have the same run once more.
+    pub can_rerun: bool,
+}
+
 /// A run that ended, with all that its mail says.
 #[derive(Debug, Clone, Copy)]
 pub struct Story<'a> {
@@ -35,8 +46,10 @@ pub struct Story<'a> {
     pub before: Before,
     /// Where its workspace stays, if it does.
     pub kept: Option<&'a Path>,
-    /// Whether its lane is held because of it.
-    pub is_held: bool,
+    /// How its lane is held because of it, if it is.
+    pub held: Option<Held<'a>>,
+    /// Whether it was refused because something newer is deployed.
+    pub is_older: bool,
     /// The configuration's file, unless it is the default one.
     pub config_path: Option<&'a Path>,
 }

@@ -5,11 +5,12 @@
 
 use hookspool_common::event::{Event, Kind, Person};
 use hookspool_common::git_name::RefName;
-use hookspool_common::ledger::{Outcome, StepRecord};
+use hookspool_common::ledger::{Cause, Outcome, StepRecord};
+use hookspool_common::names::RunId;
 use hookspool_common::repository_name::MAX_REPOSITORY_BYTES;
 
 use super::layout::{duration, shell_word, table, time, wrapped};
-use super::story::{Before, Story};
+use super::story::{Before, Held, Story};
 use crate::harmless::{harmless, last_lines, one_line, shortened};
 
 /// Longest subject, in characters: what mail programs show in full at most.
@@ -92,7 +93,7 @@ fn opening(story: &Story<'_>) -> String {
     let meaning = match (story.outcome, story.before) {
         (Outcome::Succeeded, Before::Broken) => " The run before it had failed.",
         (Outcome::Failed(_) | Outcome::TimedOut(_), Before::Succeeded) => " The run before it had succeeded.",
-        (Outcome::Interrupted(_), _) if story.is_held => {
+        (Outcome::Interrupted(_), _) if story.held.is_some() => {
             " How far it came is not known, so nothing more starts in its lane until you say so: look first."
         }
         (Outcome::Interrupted(_), _) => " How far it came is not known: look before you run it again.",
@@ -165,11 +166,14 @@ fn facts(story: &Story<'_>) -> Vec<Vec<String>> {
     }
     facts.extend(run.sha.as_ref().map(|sha| fact("Commit", sha.to_string())));
     facts.push(fact("Job", run.job.to_string()));
-    // Whoever is told did not push anything just now.
-    facts.extend(run.cause.in_words().map(|cause| fact("Cause", one_line(&cause, MAX_NAME))));
+    // Whoever is told did not push anything just now. Of a run by hand the first sentence says it, of another attempt the
+    // line below.
+    let is_said = matches!(run.cause, Cause::Manual { .. } | Cause::Retry { .. });
+    facts.extend(run.cause.in_words().filter(|_| !is_said).map(|cause| fact("Cause", one_line(&cause, MAX_NAME))));
     let took = run.started_at.map(|started| format!(", took {}", duration(story.ended_at.since(started)))).unwrap_or_default();
     if run.attempt > 1 {
-        facts.push(fact("Attempt", run.attempt.to_string()));
+        let after = run.cause.origin().map_or_else(String::new, |origin| format!(", after run {origin}"));
+        facts.push(fact("Attempt", format!("{}{after}", run.attempt)));
     }
     facts.push(fact("Run", format!("{}{took}, ended {}", run.id, time(story.ended_at))));
     facts
@@ -226,14 +230,37 @@ fn output(story: &Story<'_>) -> Option<String> {
     Some(text)
 }
 
+/// Why a lane is held, and what lets it go on. What would not is not offered.
+fn how_to_go_on(held: &Held<'_>, run: RunId, config: &str) -> String {
+    let sentence = |text: &str| one_line(text, MAX_REASON).trim_end_matches('.').to_owned();
+    let mut text = wrapped(&format!("The lane is held: {}.", sentence(held.reason)), WIDTH);
+    let (again, go_on) = (format!("  hookspool rerun {run}{config}\n"), format!("  hookspool release {run}{config}\n"));
+    if let Some((who, why)) = held.person {
+        let who = one_line(who, MAX_SHORT_NAME);
+        text.push_str(&wrapped(&format!("User {who} had held it before: {}.", sentence(why)), WIDTH));
+        text.push_str(&format!("To go on, on the server, when that is over too:\n{go_on}It goes on without this run.\n\n"));
+    } else if held.can_rerun {
+        text.push_str(&format!("To go on, on the server, either of these:\n{again}{go_on}"));
+        text.push_str("The first runs it again, the second goes on without it.\n\n");
+    } else {
+        text.push_str(&format!("To go on, on the server:\n{go_on}"));
+        text.push_str("It goes on without this run, which the configuration would not run again.\n\n");
+    }
+    text
+}
+
 fn how_to_see_more(story: &Story<'_>) -> String {
     let config = story.config_path.map(|path| format!(" --config {}", shell_word(path))).unwrap_or_default();
     let run = story.run;
     let mut text = String::new();
-    if story.is_held {
-        let (again, go_on) = (format!("hookspool rerun {}{config}", run.id), format!("hookspool release {}{config}", run.id));
-        text.push_str(&format!("To go on, on the server, either of these:\n  {again}\n  {go_on}\n"));
-        text.push_str("The first runs it again, the second goes on without it.\n\n");
+    if let Some(held) = &story.held {
+        text.push_str(&how_to_go_on(held, run.id, &config));
+    }
+    if story.is_older {
+        text.push_str(&format!(
+            "To deploy it all the same, on the server:\n  hookspool rerun {} --allow-older{config}\n\n",
+            run.id
+        ));
     }
     text.push_str("To see more, on the server:\n");
     // What never started has no log.

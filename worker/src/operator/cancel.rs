@@ -10,7 +10,7 @@ use hookspool_common::ledger::{Ledger, Run, RunState};
 use hookspool_common::names::RunId;
 use serde_json::Value;
 
-use super::show::no_such_run;
+use super::stored::no_run;
 use super::view::{print_json, run_json, shown};
 use super::{Exit, options, writing};
 use crate::cancel::{self, Cancellation};
@@ -25,7 +25,7 @@ pub(super) fn cancel(config: &Config, options: &options::Cancel) -> anyhow::Resu
     let mut missing = None;
     for run in &options.runs {
         if !end(&mut ledger, &folders, *run, &by)? {
-            missing = Some(no_such_run(*run));
+            missing = Some(no_run(&ledger, *run)?);
         }
     }
     // What was before others has left its place; and a runner that is dead already is found.

@@ -9,8 +9,8 @@ use hookspool_common::ledger::{Hold, Ledger};
 use hookspool_common::names::RunId;
 use serde_json::{Value, json};
 
-use super::show::no_such_run;
-use super::view::{print_columns, print_json, second, shown};
+use super::stored::no_run;
+use super::view::{hold_text, print_columns, print_json, second, shown};
 use super::{Exit, options, stored, writing};
 
 /// What is held where nobody says why.
@@ -18,7 +18,7 @@ const NO_REASON: &str = "no reason was given";
 
 pub(super) fn hold(config: &Config, options: &options::Hold) -> anyhow::Result<Exit> {
     let mut ledger = writing::existing_ledger(config)?;
-    let Some(lane) = lane(&ledger, &options.what)? else { return Ok(not_there(&options.what)) };
+    let Some(lane) = lane(&ledger, &options.what)? else { return not_there(&ledger, &options.what) };
     let reason = options.reason.as_deref().unwrap_or(NO_REASON);
     if ledger.hold(&lane, options.what.run, &writing::who(), reason, SystemClock.now())? {
         let waiting = waiting_in(&ledger, &lane)?;
@@ -26,13 +26,13 @@ pub(super) fn hold(config: &Config, options: &options::Hold) -> anyhow::Result<E
         return Ok(Exit::Success);
     }
     let held = ledger.holds()?.into_iter().find(|hold| hold.lane == lane);
-    eprintln!("hookspool: it was held already{}", held.map(|hold| format!(", {}", sentence(&hold))).unwrap_or_default());
+    eprintln!("hookspool: it was held already{}", held.map(|hold| format!(", {}", hold_text(&hold))).unwrap_or_default());
     Ok(Exit::Failure)
 }
 
 pub(super) fn release(config: &Config, options: &options::Release) -> anyhow::Result<Exit> {
     let mut ledger = writing::existing_ledger(config)?;
-    let Some(lane) = lane(&ledger, &options.what)? else { return Ok(not_there(&options.what)) };
+    let Some(lane) = lane(&ledger, &options.what)? else { return not_there(&ledger, &options.what) };
     if !ledger.release(&lane)? {
         eprintln!("hookspool: the lane {} is not held; `hookspool holds` lists those that are", shown(&lane));
         return Ok(Exit::Failure);
@@ -78,24 +78,19 @@ fn lane(ledger: &dyn Ledger, what: &options::LaneOf) -> anyhow::Result<Option<St
     }
 }
 
-fn not_there(what: &options::LaneOf) -> Exit {
-    what.run.map_or(Exit::NotFound, no_such_run)
+fn not_there(ledger: &dyn Ledger, what: &options::LaneOf) -> anyhow::Result<Exit> {
+    what.run.map_or(Ok(Exit::NotFound), |run| no_run(ledger, run))
 }
 
 /// So that a mistyped key shows.
 fn waiting_in(ledger: &dyn Ledger, lane: &str) -> anyhow::Result<String> {
     let waiting = ledger.queued_in(lane).context("cannot look into the lane")?;
     Ok(match waiting.as_slice() {
+        [] if !ledger.has_seen_lane(lane)? => "no run was ever in it, as far as the ledger goes back".to_owned(),
         [] => "no run waits there".to_owned(),
         [one] => format!("run {} waits there", one.id),
         [first, others @ ..] => format!("run {} and {} others wait there", first.id, others.len()),
     })
-}
-
-/// `by ada since 2026-01-01T00:00:00Z: the database is being moved`.
-pub(super) fn sentence(hold: &Hold) -> String {
-    let by = hold.by.as_deref().map(|by| format!("by {} ", shown(by))).unwrap_or_default();
-    format!("{by}since {}: {}", second(hold.held_at), shown(&hold.reason))
 }
 
 fn json((hold, queued): &(Hold, Vec<RunId>)) -> Value {

@@ -9,7 +9,7 @@ use hookspool_common::config::Config;
 use hookspool_common::ledger::{Ledger, Run};
 use hookspool_common::names::RunId;
 
-use super::show::{no_such_run, removed};
+use super::stored::{no_run, no_such_run};
 use super::{Exit, options, stored};
 use crate::folders::Folders;
 use crate::packed_log::{self, LogReader};
@@ -18,7 +18,7 @@ use news::News;
 pub(super) fn log(config: &Config, options: &options::Log) -> anyhow::Result<Exit> {
     let folders = Folders::new(&config.paths);
     let Some(ledger) = stored::ledger(config)? else { return Ok(no_such_run(options.run)) };
-    let Some(run) = ledger.run(options.run)? else { return removed(&*ledger, options.run) };
+    let Some(run) = ledger.run(options.run)? else { return no_run(&*ledger, options.run) };
     let path = folders.log(run.id);
     let mut out = io::stdout().lock();
     let mut reader: Option<LogReader> = None;
@@ -39,10 +39,13 @@ pub(super) fn log(config: &Config, options: &options::Log) -> anyhow::Result<Exi
             _ => break,
         }
     }
-    if reader.is_none() {
-        eprintln!("hookspool: run {} is {} and {}", run.id, run.state, why_without(&run));
+    if reader.is_some() {
+        return Ok(Exit::Success);
     }
-    Ok(Exit::Success)
+    // It may have waited when it was first looked at, and be over by now.
+    let Some(run) = ledger.run(run.id)? else { return no_run(&*ledger, run.id) };
+    eprintln!("hookspool: run {} is {} and {}", run.id, run.state, why_without(&run));
+    Ok(Exit::Failure)
 }
 
 fn why_without(run: &Run) -> &'static str {

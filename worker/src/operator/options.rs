@@ -1,5 +1,8 @@
 //! The command line of `hookspool`.
 
+mod runs; // runs and their lanes
+
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use hookspool_common::record::Answer;
 
 use super::inbox::READER;
 use super::selftest::CHILD;
+pub(super) use runs::{Cancel, Hold, Holds, LaneOf, Release, Rerun, Run, Runs};
 
 const EXIT_STATUS: &str = "Exit status:
   0  it is so, or it is done
@@ -266,115 +270,10 @@ pub(super) struct Replay {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  hookspool run deploy --repository github.com/owner/name --ref refs/tags/v1.2")]
-pub(super) struct Run {
-    /// The job
-    pub(super) job: String,
-    /// Its repository, such as github.com/owner/name
-    #[arg(long, value_name = "NAME")]
-    pub(super) repository: String,
-    /// The branch, or a full ref such as refs/tags/v1; the default branch otherwise
-    #[arg(long = "ref", value_name = "REF")]
-    pub(super) reference: Option<String>,
-    /// Deploys also what is older than what the job deployed last
-    #[arg(long)]
-    pub(super) allow_older: bool,
-    /// Prints JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "The run is matched anew with the present configuration. In its lane it takes the place that the first had, and displaces
-nothing. A lane that is held because the first's runner died goes on."
-)]
-pub(super) struct Rerun {
-    /// The run's number
-    pub(super) run: RunId,
-    /// Deploys also what is older than what the job deployed last
-    #[arg(long)]
-    pub(super) allow_older: bool,
-    /// Prints JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "A run that waits is cancelled at once. One that runs is asked to end: its step is ended, then `always` runs."
-)]
-pub(super) struct Cancel {
-    /// The runs' numbers
-    #[arg(required = true, value_name = "RUN")]
-    pub(super) runs: Vec<RunId>,
-    /// Returns before runs that run have ended
-    #[arg(long)]
-    pub(super) no_wait: bool,
-    /// Prints JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// A lane, by one of its runs or by its key.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct LaneOf {
-    /// A run whose lane it is
-    pub(super) run: Option<RunId>,
-    /// The lane's key, as `hookspool show RUN` has it
-    #[arg(long, value_name = "KEY")]
-    pub(super) lane: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "What runs goes on. What waits, and what comes, waits until `hookspool release`.")]
-pub(super) struct Hold {
-    #[command(flatten)]
-    pub(super) what: LaneOf,
-    /// Why, for whoever wonders
-    #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Release {
-    #[command(flatten)]
-    pub(super) what: LaneOf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Holds {
-    /// Prints JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Runs {
-    /// How many
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
-    pub(super) limit: usize,
-    /// Only runs in this state
-    #[arg(long, value_name = "STATE")]
-    pub(super) state: Option<String>,
-    /// Only runs of this repository, such as github.com/owner/name
-    #[arg(long, value_name = "NAME")]
-    pub(super) repository: Option<String>,
-    /// Only runs of jobs with this name
-    #[arg(long, value_name = "NAME")]
-    pub(super) job: Option<String>,
-    /// Prints JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct Schedule {
     /// How many times of each job
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 3)]
-    pub(super) count: usize,
+    #[arg(short = 'n', long, value_name = "COUNT", default_value = "3")]
+    pub(super) count: NonZeroUsize,
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -7,14 +7,14 @@ use hookspool_common::config::Config;
 use hookspool_common::ledger::Ledger;
 
 use super::run::{Made, made};
-use super::show::no_such_run;
+use super::stored::no_run;
 use super::view::shown;
 use super::{Exit, options, writing};
 use crate::admission::again;
 
 pub(super) fn rerun(config: &Config, options: &options::Rerun) -> anyhow::Result<Exit> {
     let mut ledger = writing::existing_ledger(config)?;
-    let Some(run) = ledger.run(options.run)? else { return Ok(no_such_run(options.run)) };
+    let Some(run) = ledger.run(options.run)? else { return no_run(&ledger, options.run) };
     if !run.state.is_final() {
         eprintln!("hookspool: run {} is {} and not over; to end it: hookspool cancel {}", run.id, run.state, run.id);
         return Ok(Exit::Failure);

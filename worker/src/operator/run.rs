@@ -8,18 +8,19 @@ use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::{Config, Repository};
 use hookspool_common::event::{Event, Kind, Person};
 use hookspool_common::git_name::RefName;
-use hookspool_common::ledger::Ledger;
+use hookspool_common::ledger::{Ledger, Run, Waiting};
 use hookspool_common::names::{JobName, RunId};
+use serde_json::json;
 
+use super::passing::Passing;
 use super::send::{find_repository, present};
-use super::view::{print_json, run_json};
+use super::view::{print_json, run_json, shown, waiting_text};
 use super::{Exit, options, writing};
 use crate::admission::own_request;
 
 pub(super) fn run(config: &Config, options: &options::Run) -> anyhow::Result<Exit> {
     let repository = find_repository(config, &options.repository)?;
-    let name: JobName = options.job.parse()?;
-    let job = repository.job(&name).with_context(|| no_such_job(repository, &name))?;
+    let job = repository.job(&options.job).with_context(|| no_such_job(repository, &options.job))?;
     let source = repository.sources.first().with_context(|| format!("{} has no source", repository.name))?;
     let mut ledger = writing::existing_ledger(config)?;
     // Asked now, so that a mistyped ref is an error here and no run.
@@ -50,19 +51,37 @@ pub(super) struct Made {
     pub(super) json: bool,
 }
 
-/// Has it started, and says so.
+/// Has a pass start it, and says what became of it: it may have to wait.
 pub(super) fn made(config: &Config, ledger: &dyn Ledger, made: &Made) -> anyhow::Result<Exit> {
-    let run = ledger.run(made.run)?.with_context(|| format!("run {} is gone", made.run))?;
+    let look = || ledger.run(made.run)?.with_context(|| format!("run {} is gone", made.run));
     let mut out = io::stdout().lock();
-    if made.json {
-        print_json(&mut out, &run_json(&run))?;
-    } else {
-        let cause = run.cause.in_words().unwrap_or_default();
-        writeln!(out, "run {}: job {} of {}, {cause}", run.id, run.job, run.repository)?;
-    }
-    let passing = writing::pass(config)?;
     if !made.json {
-        writeln!(out, "started by {}", passing.as_str())?;
+        let run = look()?;
+        let cause = run.cause.in_words().unwrap_or_default();
+        writeln!(out, "run {}: job {} of {}, {}", run.id, run.job, run.repository, shown(&cause))?;
+        out.flush()?;
     }
-    Ok(Exit::Success)
+    let passing = writing::pass(config);
+    let run = look()?;
+    let waiting = ledger.waiting(&run, SystemClock.now())?;
+    if made.json {
+        let mut json = run_json(&run);
+        json["waiting"] = json!(waiting.as_ref().map(waiting_text));
+        print_json(&mut out, &json)?;
+    } else {
+        writeln!(out, "{}", what_became(&run, waiting.as_ref(), passing.as_ref().ok().copied()))?;
+    }
+    passing.map(|_| Exit::Success)
+}
+
+fn what_became(run: &Run, waiting: Option<&Waiting>, passing: Option<Passing>) -> String {
+    match (waiting, passing) {
+        // systemd's pass goes on by itself.
+        (Some(Waiting::Slot), Some(Passing::Unit)) => format!("it is queued; {} starts it", Passing::Unit.as_str()),
+        (Some(waiting), _) => format!("it {}", waiting_text(waiting)),
+        (None, _) => {
+            let reason = run.reason.as_deref().map(|reason| format!(": {}", shown(reason))).unwrap_or_default();
+            format!("it is {}{reason}", run.state)
+        }
+    }
 }

@@ -2,19 +2,16 @@
 
 use std::io::{self, Write};
 
-use anyhow::Context;
 use hookspool_common::clock::{Clock, SystemClock};
 use hookspool_common::config::Config;
-use hookspool_common::ledger::{Run, RunQuery, RunState};
+use hookspool_common::ledger::{Run, RunQuery};
 use serde_json::{Value, json};
 
 use super::view::{print_columns, print_json, run_json, second, shown, took, waiting_text};
 use super::{Exit, options, stored};
 
 pub(super) fn runs(config: &Config, options: &options::Runs) -> anyhow::Result<Exit> {
-    let state = options.state.as_deref().map(parse_state).transpose()?;
-    let repository = options.repository.as_deref().map(str::parse).transpose()?;
-    let job = options.job.as_deref().map(str::parse).transpose()?;
+    let (state, repository, job) = (options.state, options.repository.clone(), options.job.clone());
     let query = RunQuery { state, repository, job, limit: options.limit };
     let mut runs = Vec::new();
     if let Some(ledger) = stored::ledger(config)? {
@@ -34,12 +31,6 @@ pub(super) fn runs(config: &Config, options: &options::Runs) -> anyhow::Result<E
         print_columns(&mut out, &rows)?;
     }
     Ok(Exit::Success)
-}
-
-fn parse_state(text: &str) -> anyhow::Result<RunState> {
-    let known = RunState::ALL.map(RunState::as_str);
-    let state = RunState::ALL.into_iter().find(|state| state.as_str() == text);
-    state.with_context(|| format!("there is no state {text:?}; the states are: {}", known.join(", ")))
 }
 
 fn json((run, waiting): &(Run, Option<String>)) -> Value {

@@ -28,7 +28,8 @@ pub(super) fn schedule(config: &Config, options: &options::Schedule, clock: &dyn
         eprintln!("hookspool: the last runs are not shown: {error:#}");
         None
     });
-    let show = |(repository, job, scheduled)| shown(repository, job, scheduled, ledger.as_deref(), options.count, clock.now());
+    let show =
+        |(repository, job, scheduled)| shown(repository, job, scheduled, ledger.as_deref(), options.count.get(), clock.now());
     let jobs = scheduled_jobs(config).map(show).collect::<anyhow::Result<Vec<_>>>()?;
     let mut out = io::stdout().lock();
     if options.json {

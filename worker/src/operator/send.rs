@@ -58,9 +58,10 @@ fn source_of<'c>(config: &'c Config, repository: &'c Repository) -> Option<&'c S
 
 /// The repository with this name.
 pub(super) fn find_repository<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Repository> {
-    let name: RepositoryName = name.parse()?;
-    let found = config.repositories.iter().find(|repository| repository.name == name);
-    found.with_context(|| format!("{name} is not in the configuration"))
+    let configured = || config.repositories.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>().join(", ");
+    let parsed: Option<RepositoryName> = name.parse().ok();
+    let found = config.repositories.iter().find(|repository| Some(&repository.name) == parsed.as_ref());
+    found.with_context(|| format!("{name} is not in the configuration; its repositories are: {}", configured()))
 }
 
 /// The event's name and the body.

@@ -1,21 +1,23 @@
 //! `hookspool show N`: one run, with its steps, deliveries and mails.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hookspool_common::clock::{Clock, SystemClock};
-use hookspool_common::config::Config;
+use hookspool_common::config::{Config, DEFAULT_PATH};
 use hookspool_common::ledger::{KnownDelivery, Ledger, Notice, Run, StepRecord};
 use hookspool_common::names::RunId;
 use serde_json::{Value, json};
 
+use super::stored::{no_run, no_such_run};
 use super::view::{
-    delivery_json, duration_text, notice_json, notice_text, print_columns, print_json, run_json, shown, step_json, took,
-    waiting_text,
+    delivery_json, duration_text, hold_text, notice_json, notice_text, print_columns, print_json, run_json, shown, step_json,
+    took, waiting_text,
 };
 use super::{Exit, options, stored};
 use crate::folders::Folders;
-use crate::{journal, kept, packed_log};
+use crate::mail::shell_word;
+use crate::{forward, journal, kept, packed_log, secrets};
 
 /// Everything about one run.
 pub(super) struct Shown {
@@ -27,12 +29,14 @@ pub(super) struct Shown {
     waiting: Option<String>,
     /// The runs that were made from it.
     made: Vec<RunId>,
-    log: PathBuf,
+    /// How its lane is held because of it.
+    held: Option<String>,
+    log: Option<PathBuf>,
     kept: Option<PathBuf>,
 }
 
 impl Shown {
-    pub(super) fn of(ledger: &dyn Ledger, folders: &Folders, run: Run) -> anyhow::Result<Self> {
+    pub(super) fn of(config: &Config, ledger: &dyn Ledger, folders: &Folders, run: Run) -> anyhow::Result<Self> {
         // The ledger learns of the steps with the outcome; until then the journal has them.
         let steps = if run.state.is_final() { ledger.steps(run.id)? } else { journal::read(&folders.run(run.id)).steps };
         let (deliveries, notices) = (ledger.deliveries_of(run.id)?, ledger.notices_of(run.id)?);
@@ -44,9 +48,13 @@ impl Shown {
             notices,
             waiting,
             made,
-            log: packed_log::path(folders, run.id),
+            held: ledger.hold_of(&run.lane)?.filter(|hold| hold.run == Some(run.id)).map(|hold| hold_text(&hold)),
+            // Whoever may not look there is told where it would be.
+            log: Some(packed_log::path(folders, run.id)).filter(|log| log.try_exists().unwrap_or(true)),
             kept: kept::path(folders, run.id),
-            run,
+            // A commit's message may hold a secret. Whoever may not read the secrets sees what the forge told: nothing here
+            // knows then what to hide.
+            run: secrets::shown_in_mail(config, &run),
         })
     }
 
@@ -56,6 +64,7 @@ impl Shown {
         json["deliveries"] = self.deliveries.iter().map(delivery_json).collect();
         json["mails"] = self.notices.iter().map(notice_json).collect();
         json["waiting"] = json!(self.waiting);
+        json["held"] = json!(self.held);
         json["made_anew_as"] = json!(self.made);
         json["log"] = json!(self.log);
         json["workspace"] = json!(self.kept);
@@ -72,32 +81,18 @@ pub(super) fn show(config: &Config, options: &options::Show) -> anyhow::Result<E
         None => None,
     };
     let Some(ledger) = ledger else { return Ok(no_such_run(options.run)) };
-    let Some(run) = run else { return removed(&*ledger, options.run) };
-    let shown = Shown::of(&*ledger, &folders, run)?;
+    let Some(run) = run else { return no_run(&*ledger, options.run) };
+    let shown = Shown::of(config, &*ledger, &folders, run)?;
     let mut out = io::stdout().lock();
     if options.json {
         print_json(&mut out, &shown.json())?;
     } else {
-        print(&mut out, &shown)?;
+        print(&mut out, &shown, config)?;
     }
     Ok(Exit::Success)
 }
 
-pub(super) fn no_such_run(run: RunId) -> Exit {
-    eprintln!("hookspool: there is no run {run}; `hookspool runs` lists them");
-    Exit::NotFound
-}
-
-/// A run that the ledger does not have: there was one, or there never was.
-pub(super) fn removed(ledger: &dyn Ledger, run: RunId) -> anyhow::Result<Exit> {
-    if !ledger.was_pruned(run)? {
-        return Ok(no_such_run(run));
-    }
-    eprintln!("hookspool: run {run} was removed when its time was over; [worker.retention] says how long runs are kept");
-    Ok(Exit::NotFound)
-}
-
-fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
+fn print(out: &mut impl Write, shown: &Shown, config: &Config) -> anyhow::Result<()> {
     let run = &shown.run;
     let event = &run.event;
     let mut facts = vec![
@@ -116,13 +111,14 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     fact("cause", run.cause.in_words());
     fact("attempt", (run.attempt > 1).then(|| run.attempt.to_string()));
     fact("waiting", shown.waiting.clone());
+    fact("held", shown.held.clone());
     let made: Vec<String> = shown.made.iter().map(|run| format!("run {run}")).collect();
     fact("made anew", (!made.is_empty()).then(|| made.join(", ")));
     fact("lane", Some(run.lane.clone()));
     fact("queued", Some(run.queued_at.to_string()));
     fact("started", run.started_at.map(|at| at.to_string()));
     fact("ended", run.ended_at.map(|at| at.to_string()));
-    fact("log", Some(shown.log.display().to_string()));
+    fact("log", shown.log.as_ref().map(|path| path.display().to_string()));
     fact("workspace", shown.kept.as_ref().map(|path| path.display().to_string()));
     print_columns(out, &facts)?;
     if !shown.steps.is_empty() {
@@ -145,6 +141,11 @@ fn print(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     }
     for notice in &shown.notices {
         writeln!(out, "  {}", notice_text(notice))?;
+    }
+    if forward::has_refused(run.state, &shown.steps) {
+        let file = Some(&config.file).filter(|file| *file != Path::new(DEFAULT_PATH));
+        let file = file.map(|file| format!(" --config {}", shell_word(file))).unwrap_or_default();
+        writeln!(out, "\nto deploy it all the same: hookspool rerun {} --allow-older{file}", run.id)?;
     }
     if let Some(ended_at) = run.ended_at {
         writeln!(out, "\nfrom queued to ended: {}", duration_text(ended_at.since(run.queued_at)))?;

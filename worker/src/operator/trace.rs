@@ -18,7 +18,7 @@ pub(super) fn trace(config: &Config, options: &options::Trace) -> anyhow::Result
     let mut traced: Vec<(KnownDelivery, Vec<Shown>)> = Vec::new();
     if let Some(ledger) = stored::ledger(config)? {
         for delivery in ledger.deliveries(&options.delivery)? {
-            let runs = ledger.runs_of(delivery.id)?.into_iter().map(|run| Shown::of(&*ledger, &folders, run));
+            let runs = ledger.runs_of(delivery.id)?.into_iter().map(|run| Shown::of(config, &*ledger, &folders, run));
             let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
             traced.push((delivery, runs));
         }

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use hookspool_common::clock::Instant;
-use hookspool_common::ledger::{ExceededLimit, KnownDelivery, Notice, NoticeState, ProcessResult, Run, StepRecord, Waiting};
+use hookspool_common::ledger::{
+    ExceededLimit, Hold, KnownDelivery, Notice, NoticeState, ProcessResult, Run, StepRecord, Waiting,
+};
 use serde_json::{Value, json};
 
-use super::hold::sentence;
 use crate::harmless::harmless;
 
 /// A run as JSON. Times are RFC 3339 in UTC.
@@ -39,11 +40,17 @@ pub(super) fn run_json(run: &Run) -> Value {
 /// What a run waits for: `waits for run 7 of its lane`.
 pub(super) fn waiting_text(waiting: &Waiting) -> String {
     match waiting {
-        Waiting::Held(hold) => format!("waits, because its lane is held {}", sentence(hold)),
+        Waiting::Held(hold) => format!("waits, because its lane is held {}", hold_text(hold)),
         Waiting::Behind(run) => format!("waits for run {run} of its lane"),
         Waiting::Until(at) => format!("waits until {}", second(*at)),
-        Waiting::Slot => "waits for a slot".to_owned(),
+        Waiting::Slot => "waits for a slot, or for the next pass".to_owned(),
     }
+}
+
+/// How a lane is held: `by ada since 2026-01-01T00:00:00Z: the database is being moved`.
+pub(super) fn hold_text(hold: &Hold) -> String {
+    let by = hold.by.as_deref().map(|by| format!("by {} ", shown(by))).unwrap_or_default();
+    format!("{by}since {}: {}", second(hold.held_at), shown(&hold.reason))
 }
 
 /// A step as JSON.

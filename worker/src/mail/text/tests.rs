@@ -3,7 +3,8 @@
 use super::super::sample::{Sample, commit, other_config, person, steps};
 use super::*;
 use hookspool_common::event::{PullRequest, Side};
-use hookspool_common::ledger::ProcessResult;
+use hookspool_common::ledger::{Cause, ProcessResult};
+use hookspool_common::names::RunId;
 use proptest::prelude::*;
 
 fn shown(sample: &Sample) -> String {
@@ -160,22 +161,81 @@ proptest! {
     }
 }
 
-#[test]
-fn a_run_that_holds_its_lane_says_what_a_person_can_do() {
-    let held = Sample {
+const CRASH: &str = "run 17: the runner died while `deploy` ran";
+
+fn held(held: Held<'static>) -> Sample {
+    Sample {
         before: Before::Broken,
-        is_held: true,
+        held: Some(held),
         outcome: Outcome::Interrupted("the runner died while `deploy` ran".to_owned()),
         config_path: Some(other_config()),
         ..Sample::succeeded()
-    };
-    let mail = shown(&held);
+    }
+}
+
+#[test]
+fn a_run_that_holds_its_lane_says_what_a_person_can_do() {
+    let sample = held(Held { reason: CRASH, person: None, can_rerun: true });
+    let mail = shown(&sample);
+    insta::assert_snapshot!(mail);
     let words = mail.split_whitespace().collect::<Vec<_>>().join(" ");
     let meaning = "How far it came is not known, so nothing more starts in its lane until you say so: look first.";
     assert!(words.contains(meaning), "{mail}");
     for line in ["rerun", "release"].map(|what| format!("  hookspool {what} 17 --config '/srv/ci here/hookspool.toml'\n")) {
         assert!(mail.contains(&line), "{mail}");
     }
-    let other = shown(&Sample { is_held: false, ..held });
+    let other = shown(&Sample { held: None, ..sample });
     assert!(!other.contains("rerun") && other.contains("look before you run it again"), "{other}");
+}
+
+#[test]
+fn a_lane_that_a_person_holds_too_is_let_go_by_a_release_alone() {
+    let mail = shown(&held(Held { reason: CRASH, person: Some(("ada", "db\nmoves.")), can_rerun: true }));
+    assert!(!mail.contains("rerun") && mail.contains("  hookspool release 17 "), "{mail}");
+    assert!(mail.contains("\nUser ada had held it before: db moves.\n"), "{mail}");
+}
+
+#[test]
+fn a_job_that_is_gone_is_not_offered_to_run_again() {
+    let reason = "run 17: the runner died, and its job is not in the configuration any more";
+    let mail = shown(&held(Held { reason, person: None, can_rerun: false }));
+    assert!(!mail.contains("rerun") && mail.contains("  hookspool release 17 "), "{mail}");
+    let words = mail.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("and its job is not in the configuration any more."), "{mail}");
+}
+
+#[test]
+fn a_commit_that_is_older_than_what_is_deployed_can_be_deployed_by_one_line() {
+    let mut sample = Sample {
+        is_older: true,
+        outcome: Outcome::Refused("commit 366701fde7 is older than 0123456789, which run 12 deployed".to_owned()),
+        steps: steps(&[("checkout", 412, ProcessResult::Exited(0))]),
+        ..Sample::succeeded()
+    };
+    insta::assert_snapshot!(shown(&sample));
+    sample.config_path = Some(other_config());
+    let mail = shown(&sample);
+    assert!(mail.contains("\n  hookspool rerun 17 --allow-older --config '/srv/ci here/hookspool.toml'\n"), "{mail}");
+    assert!(!subject(&sample.story()).contains("hookspool"), "{mail}");
+}
+
+#[test]
+fn a_run_that_was_made_for_another_reason_than_a_delivery_says_so_once() {
+    let (of, by) = (RunId::new(10), "ada".to_owned());
+    let lines = |cause: Cause, attempt: u32, kind: Kind| {
+        let mut sample = Sample::succeeded();
+        (sample.run.cause, sample.run.attempt, sample.run.event.kind) = (cause, attempt, kind);
+        let mail = shown(&sample);
+        let is_about = |line: &&str| ["Job \"", "  Cause", "  Attempt"].iter().any(|word| line.starts_with(word));
+        mail.lines().filter(is_about).map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(
+        [
+            lines(Cause::Retry { of }, 3, Kind::Push),
+            lines(Cause::Rerun { of, by: by.clone() }, 1, Kind::Push),
+            lines(Cause::Reconcile, 1, Kind::Push),
+            lines(Cause::Manual { by }, 1, Kind::Manual),
+        ]
+        .join("\n\n")
+    );
 }

@@ -160,7 +160,7 @@ impl Demo {
     fn told(&self, run: RunId) -> anyhow::Result<Option<Shown>> {
         let Some(ledger) = stored::ledger(&self.config)? else { return Ok(None) };
         let Some(known) = ledger.run(run)?.filter(|run| run.state.is_final()) else { return Ok(None) };
-        let shown = Shown::of(&*ledger, &self.folders, known)?;
+        let shown = Shown::of(&self.config, &*ledger, &self.folders, known)?;
         let sent = shown.notices.iter().all(|notice| matches!(notice.state, NoticeState::Sent(_)));
         Ok((sent && !shown.notices.is_empty()).then_some(shown))
     }
