@@ -64,7 +64,8 @@ fn receiver_of_recordings(
     fs::write(installation.path().join("secrets/receiver/webhook"), secret.bytes()).unwrap();
     let events = recordings.iter().flat_map(|recording| &recording.events);
     let repositories: BTreeSet<String> = events.map(|event| event.repository.clone().unwrap().to_string()).collect();
-    let kinds: Vec<&str> = kinds.iter().copied().map(Kind::as_str).collect();
+    // A job for `schedule` has one.
+    let kinds: Vec<&str> = kinds.iter().copied().filter(|kind| *kind != Kind::Schedule).map(Kind::as_str).collect();
     for (number, name) in repositories.iter().enumerate() {
         let text = format!(
             "repository = \"{name}\"\nsource = \"github\"\nclone = \"https://{name}.git\"\n\

@@ -154,7 +154,7 @@ fn a_delivery_can_be_followed_from_its_arrival_to_its_mail() {
     for key in of_a_run.iter().filter(|key| **key != "event").chain(&["steps", "deliveries", "mails", "made_anew_as", "log"]) {
         assert!(shown.get(key).is_some(), "{key}: {shown}");
     }
-    assert_eq!(keys(&shown["steps"][0]), ["duration_ms", "ended_at", "exit_status", "result", "started_at", "step"]);
+    assert_eq!(keys(&shown["steps"][0]), ["duration_ms", "ended_at", "exit_status", "limit", "result", "started_at", "step"]);
     assert_eq!(shown["mails"][0]["state"], "sent");
     assert_eq!(shown["mails"][0]["message_id"], server.mails()[0].header("Message-ID"));
     // By the receiver's id and by GitHub's.

@@ -29,6 +29,10 @@ impl Launcher for Claiming {
         Ok(())
     }
 
+    fn start_aside(&self, command: &'static str) -> anyhow::Result<()> {
+        anyhow::bail!("nobody starts {command} here")
+    }
+
     fn bury(&self, _lock: &Alive) -> anyhow::Result<Option<End>> {
         Ok(None)
     }
