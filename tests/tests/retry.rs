@@ -52,7 +52,7 @@ fn a_forge_that_cannot_be_reached_is_tried_again_and_told_of_once() {
     let mails = server.mails();
     assert_eq!(mails.len(), 1);
     assert!(mails[0].subject().contains("tests succeeded on master"), "{}", mails[0].subject());
-    assert!(mails[0].words().contains("Cause another attempt at run 1 Attempt 2"), "{}", mails[0].body);
+    assert!(mails[0].words().contains("Attempt 2, after run 1 "), "{}", mails[0].body);
 }
 
 #[test]
