@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hookspool_tests::server::{Delivery, Server, is_root};
+use hookspool_tests::server::{Delivery, Server, is_root, wait_for};
 
 fn job(lines: &str) -> String {
     format!("[[job]]\nname = \"tests\"\nwhen = [{{ event = \"push\" }}, {{ event = \"pull_request\" }}]\nforks = true\n{lines}\n")
@@ -125,6 +125,53 @@ fn a_hostile_gitmodules_runs_nothing_reads_nothing_and_ends_the_run() {
     assert_eq!(server.written("ran"), None);
     let found = Command::new("find").arg(server.path()).args(["-name", "PWNED"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
+
+/// A pipe that nobody ever writes to: whoever reads it waits for ever.
+fn make_pipe(server: &Server) -> String {
+    let pipe = server.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    pipe.display().to_string()
+}
+
+#[test]
+fn a_gitmodules_that_includes_a_file_of_this_machine_is_read_without_it() {
+    let server = Server::new(&job("submodules = true\nbuild = \"cat lib/message >$OUT/lib\""));
+    let (_, commit) = library(&server, "lib.git");
+    let pipe = make_pipe(&server);
+    // What a file that only root reads says must not become a submodule either.
+    let private = server.path().join("private.config");
+    fs::write(&private, "[submodule \"private\"]\n\tpath = private\n\turl = ../lib.git\n").unwrap();
+    commit_with(&server, &[("lib", "lib", "../lib.git"), ("private", "private", "../lib.git")], &commit);
+    let includes = format!("[include]\n\tpath = {pipe}\n[include]\n\tpath = {}\n", private.display());
+    let module = "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n";
+    fs::write(server.laptop.file(".gitmodules"), format!("{includes}{module}")).unwrap();
+    server.laptop.git(&["add", ".gitmodules"]);
+    server.laptop.git(&["commit", "--quiet", "--message", "With includes"]);
+    server.laptop.push("HEAD:refs/heads/master");
+    server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
+    assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
+    assert_eq!(server.written("lib").as_deref(), Some("First"));
+    assert!(!server.log(1).contains("submodule private"), "{}", server.log(1));
+}
+
+#[test]
+fn a_run_that_waits_for_its_mirror_can_be_cancelled() {
+    let server = Server::new(&job("build = \"echo x >$OUT/ran\""));
+    let lock = server.state("repos/github.com/octo/shop.lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let held = fs::File::create(&lock).unwrap();
+    held.lock().unwrap();
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    wait_for("the run to come to its mirror", || server.log(1).contains("checkout: ").then_some(()));
+    let cancelled = server.hookspool(&["cancel", "1"]);
+    assert!(cancelled.status.success(), "{}", String::from_utf8_lossy(&cancelled.stderr));
+    let (state, reason) = server.outcome(1);
+    assert!(state == "cancelled" && reason.contains("checkout was ended"), "{state}: {reason}");
+    drop(held);
+    server.settle();
+    assert_eq!(server.written("ran"), None);
 }
 
 #[test]
