@@ -302,8 +302,11 @@ fn kill_at_random(server: &Server, branches: &[String], killed: &mut Killed) -> 
             others.for_each(|pid| killed.kill(pid, *word == " runner "));
         }
         let is_killed = |status: ExitStatus| status.signal() == Some(Signal::SIGKILL as i32);
-        let hit: Vec<i32> =
-            own.into_iter().zip(&mut passes).filter_map(|(pid, pass)| is_killed(pass.wait().unwrap()).then_some(pid)).collect();
+        let hit: Vec<i32> = own
+            .into_iter()
+            .zip(&mut passes)
+            .filter_map(|(pid, pass)| is_killed(pass.wait().expect("it is our child")).then_some(pid))
+            .collect();
         // Where passes were over by then, the next instants come sooner.
         latest = if hit.len() == 2 { latest + latest / 20 } else { (latest * 7 / 8).max(1) };
         killed.all.extend(hit);
@@ -323,7 +326,7 @@ fn nothing_is_left(server: &Server, sleeper: &str) {
     wait_for("the end of the last pass", || processes_with(&["hookspool-worker ", &config]).is_empty().then_some(()));
     assert_eq!(processes_of(sleeper), [0; 0]);
     for run in server.runs() {
-        let run = run["run"].as_i64().unwrap();
+        let run = run["run"].as_i64().expect("a run has a number");
         assert!(server.groups_of(run).is_none(), "of run {run}: {:?}", server.groups_of(run));
     }
     assert_eq!((entries(&server.state("work")), entries(&server.state("runs"))), (vec![], vec![]));
@@ -331,7 +334,7 @@ fn nothing_is_left(server: &Server, sleeper: &str) {
     assert!(!mirror.is_empty());
     let is_lock = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "lock");
     assert_eq!(mirror.iter().find(is_lock), None);
-    let lock = File::open(server.state("pass.lock")).unwrap();
+    let lock = File::open(server.state("pass.lock")).expect("there is a lock");
     lock.try_lock().expect("nobody holds the lock of the pass");
 }
 
