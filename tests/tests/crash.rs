@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use hookspool_common::names::RunId;
 use hookspool_tests::server::{
     Delivery, Server, Setup, entries, is_root, kill_now, killed, processes_of, processes_with, text, wait_for,
 };
-use hookspool_worker::process::Containment;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rusqlite::Connection;
@@ -307,7 +305,7 @@ fn kill_at_random(server: &Server, branches: &[String], killed: &mut Killed) -> 
         let hit: Vec<i32> = own
             .into_iter()
             .zip(&mut passes)
-            .filter_map(|(pid, pass)| is_killed(pass.wait().expect("a child can be waited for")).then_some(pid))
+            .filter_map(|(pid, pass)| is_killed(pass.wait().expect("it is our child")).then_some(pid))
             .collect();
         // Where passes were over by then, the next instants come sooner.
         latest = if hit.len() == 2 { latest + latest / 20 } else { (latest * 7 / 8).max(1) };
@@ -336,7 +334,7 @@ fn nothing_is_left(server: &Server, sleeper: &str) {
     assert!(!mirror.is_empty());
     let is_lock = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "lock");
     assert_eq!(mirror.iter().find(is_lock), None);
-    let lock = File::open(server.state("pass.lock")).expect("passes leave their lock");
+    let lock = File::open(server.state("pass.lock")).expect("there is a lock");
     lock.try_lock().expect("nobody holds the lock of the pass");
 }
 
@@ -384,27 +382,4 @@ fn kills_at_random_instants_lose_nothing_and_repeat_nothing() {
     server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
     assert_eq!(server.states().last().map(String::as_str), Some("succeeded"));
     nothing_is_left(&server, &sleeper);
-}
-
-#[test]
-fn a_test_that_gives_up_leaves_nothing_of_its_runs() {
-    let number = (7_000_000 + std::process::id()).to_string();
-    // Nothing in its command line tells whose it is, and as root nothing in its environment either.
-    let forget = if is_root() { "env -i " } else { "" };
-    let job = format!(
-        "[[job]]\nname = \"tests\"\nwhen = [{{ event = \"push\" }}]\n\
-         build = \"{forget}setsid sh -c 'sleep {number} & exit'; echo began >$OUT/began; sleep {number}\"\n"
-    );
-    let server = Server::new(&job);
-    server.deliver(&Delivery::push("master", &server.laptop.head()));
-    server.run_pass();
-    server.wait_until_written("began");
-    let hidden = || processes_with(&["sleep ", &number]);
-    wait_for("both", || (processes_of("sleep").iter().filter(|pid| hidden().contains(pid)).count() == 2).then_some(()));
-    let groups = server.groups_of(1);
-    assert_eq!(groups.is_some(), is_root());
-    let state = server.path().join("state");
-    drop(server);
-    wait_for("their end", || hidden().is_empty().then_some(()));
-    assert!(Containment::left_by(&state, RunId::new(1)).is_none());
 }

@@ -41,7 +41,6 @@ fn jobs() -> String {
             ),
         ),
         job("itself", "user = \"root\"\ndeploy = '''/srv/out/install-hookspool; echo deployed >/srv/out/itself; exit 5'''"),
-        job("groups", &format!("user = \"builder\"\nbuild = '''id -G >/srv/out/groups; {WAITS}'''")),
         job("site", &format!("build = \"true\"\ndeploy = '''{WAITS}'''")),
         job("shop", &format!("build = \"true\"\ndeploy = '''{WAITS}'''")),
     ];

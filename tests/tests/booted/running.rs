@@ -103,24 +103,3 @@ fn a_run_has_a_copy_of_the_workers_credentials_for_as_long_as_it_lives() {
     server.wait_for_end(run);
     server.machine.run(&format!("! test -e /run/credentials/{}", unit(run)));
 }
-
-#[test]
-fn a_step_has_all_groups_of_its_user_and_after_the_run_nothing_of_hookspool_runs_as_root() {
-    let Some(server) = machine() else { return };
-    let run = a_run_that_waits(&server, "groups");
-    let sorted = |text: String| {
-        let mut groups: Vec<u32> = text.split_whitespace().map(|group| group.parse().unwrap()).collect();
-        groups.sort_unstable();
-        groups
-    };
-    let of_step = sorted(server.machine.run("cat /srv/out/groups"));
-    assert_eq!(of_step, sorted(server.machine.run("id -G builder")));
-    assert_eq!(of_step.len(), 3, "its own, adm and video: {of_step:?}");
-    // In brackets, so that whoever looks does not find itself.
-    let roots = "pgrep -U 0 -f '[h]ookspool-worker'";
-    assert_ne!(server.machine.run(roots), "", "the runner is root's");
-    release(&server, "groups");
-    server.wait_for_end(run);
-    assert_ne!(server.wait_for_mail(run), "");
-    server.machine.wait_until(&format!("! {roots}"));
-}

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use hookspool_tests::server::{Delivery, Server, is_root, kill_now, processes_of, wait_for};
+use hookspool_common::names::RunId;
+use hookspool_tests::server::{Delivery, Server, is_root, kill_now, processes_of, processes_with, wait_for};
+use hookspool_worker::process::Containment;
 
 use super::{hierarchies, job, pass_without, runner};
 
@@ -83,4 +85,27 @@ fn a_root_step_can_leave_its_groups_and_is_gone_after_it_all_the_same() {
     server.settle();
     assert_eq!(server.outcome(1).0, "succeeded", "{}", server.log(1));
     assert_eq!(processes_of(&innocent), [0; 0]);
+}
+
+#[test]
+fn a_test_that_gives_up_leaves_nothing_of_its_runs() {
+    let number = (7_000_000 + std::process::id()).to_string();
+    // Nothing in its command line tells whose it is, and as root nothing in its environment either.
+    let forget = if is_root() { "env -i " } else { "" };
+    let job = format!(
+        "[[job]]\nname = \"tests\"\nwhen = [{{ event = \"push\" }}]\n\
+         build = \"{forget}setsid sh -c 'sleep {number} & exit'; echo began >$OUT/began; sleep {number}\"\n"
+    );
+    let server = Server::new(&job);
+    server.deliver(&Delivery::push("master", &server.laptop.head()));
+    server.run_pass();
+    server.wait_until_written("began");
+    let hidden = || processes_with(&["sleep ", &number]);
+    wait_for("both", || (processes_of("sleep").iter().filter(|pid| hidden().contains(pid)).count() == 2).then_some(()));
+    let groups = server.groups_of(1);
+    assert_eq!(groups.is_some(), is_root());
+    let state = server.path().join("state");
+    drop(server);
+    wait_for("their end", || hidden().is_empty().then_some(()));
+    assert!(Containment::left_by(&state, RunId::new(1)).is_none());
 }
