@@ -53,6 +53,17 @@ fn of_the_forge(repository: &Repository) -> impl Iterator<Item = &SecretName> {
     repository.deploy_key.iter().chain(&repository.https_token)
 }
 
+/// What must not be shown before the forge has said whether the run is a fork's. What a stranger can cause shows no `***` for a
+/// guess of theirs; of a branch or tag, only who may write to the repository moves it.
+pub(crate) fn masks_at_first(store: &SecretStore, repository: &Repository, job: &Job, run: &Run) -> Masks {
+    if may_be_a_strangers(run) { masks_for_a_fork(store, repository) } else { masks(store, repository, job) }
+}
+
+fn may_be_a_strangers(run: &Run) -> bool {
+    let is_ours = run.reference.as_ref().is_none_or(|reference| reference.branch().or(reference.tag()).is_some());
+    run.event.pull_request.is_some() || run.event.comment.is_some() || !is_ours
+}
+
 /// What cannot be read cannot be shown either; whoever needs it says why.
 fn masks_of<'n>(store: &SecretStore, names: impl Iterator<Item = &'n SecretName>) -> Masks {
     let secrets: Vec<Secret> = names.filter_map(|name| store.read(name).ok()).collect();
@@ -67,9 +78,7 @@ pub(crate) fn shown_in_mail(config: &Config, run: &Run) -> Run {
         // As the runner's own store: whoever ends a run, a pass too, was started with the same credentials.
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let store = SecretStore::of_worker(config.directory(), credentials);
-        // What a request says may be a stranger's guess.
-        let is_a_requests = run.event.pull_request.is_some();
-        let masks = if is_a_requests { masks_for_a_fork(&store, repository) } else { masks(&store, repository, job) };
+        let masks = masks_at_first(&store, repository, job, run);
         for commit in shown.event.commits.iter_mut().flatten() {
             commit.message = masks.mask(&commit.message);
         }

@@ -117,8 +117,7 @@ impl<'a> Work<'a> {
         self.log.note(&format!("run {}: job `{}` of {} for {}", self.run.id, job.name, repository.name, described(&self.run)));
         let user = job.user.as_deref().unwrap_or(&self.config.worker.user);
         let account = account(user, job.user.is_some())?;
-        // Until it is known whose commit it is, what a stranger may see must not tell of the job's secrets.
-        self.masks = secrets::masks_for_a_fork(self.secrets, repository);
+        self.masks = secrets::masks_at_first(self.secrets, repository, job, &self.run);
         self.log.hide(&self.masks);
         let (reference, from_fork) = match self.check_out(ledger, repository, job, &account)? {
             Ok(ready) => ready,
@@ -128,11 +127,12 @@ impl<'a> Work<'a> {
             return Ok(Outcome::Refused(refusal));
         }
         let mut setting = Setting { repository, job, secrets: Vec::new() };
+        self.masks = secrets::masks_for_a_fork(self.secrets, repository);
         if !from_fork {
             self.masks = secrets::masks(self.secrets, repository, job);
-            self.log.hide(&self.masks);
             setting.secrets = secrets::read(self.secrets, job)?;
         }
+        self.log.hide(&self.masks);
         self.write_event(&account)?;
         let cache = Cache::of(self.folders, job, &self.run, &reference, from_fork);
         if let Some(cache) = &cache {

@@ -21,10 +21,11 @@ fn jobs() -> String {
         format!("[[job]]\nname = \"{name}\"\nwhen = [{{ event = \"push\", branch = \"{name}\" }}]\n{lines}\n")
     };
     let waits = |name: &str| job(name, &format!("build = '''{WAITS}'''"));
-    let waiting = ["properties", "stopped", "replaced", "cron", "first"].map(waits).concat();
+    let waiting = ["stopped", "replaced", "cron", "first"].map(waits).concat();
     let waits_once = |name: &str| job(name, &format!("on_crash = \"fail\"\nbuild = '''{WAITS}'''"));
     let dying = ["asked", "lost", "cut", "half-started"].map(waits_once).concat();
     let others = [
+        job("properties", &format!("limits = {{ cpu_weight = 50 }}\nbuild = '''{WAITS}'''")),
         job("exits", "build = \"exit 7\""),
         job("quick", "build = \"true\""),
         job("quick-after-power", "build = \"true\""),
