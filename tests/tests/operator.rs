@@ -218,7 +218,7 @@ fn every_exit_code_is_the_documented_one() {
     server.deliver_and_settle(&Delivery::push("master", &server.laptop.head()));
     for (words, code) in [
         (vec!["runs"], 0),
-        (vec!["runs", "--state", "no-such-state"], 1),
+        (vec!["runs", "--state", "no-such-state"], 2),
         (vec!["runs", "--no-such-option"], 2),
         (vec!["no-such-command"], 2),
         (vec!["show"], 2),

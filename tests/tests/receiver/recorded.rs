@@ -85,7 +85,8 @@ fn wanting_everything(recordings: &[Recording]) -> Installation {
             urls.iter().find(|url| !url.is_empty()).unwrap().replace("https://api.github.com/repos/", "https://github.com/");
         names.insert(web.parse::<RepositoryName>().unwrap().to_string());
     }
-    let kinds: Vec<String> = Kind::ALL.iter().map(|kind| format!("\"{}\"", kind.as_str())).collect();
+    let kinds: Vec<String> =
+        Kind::ALL.iter().filter(|kind| **kind != Kind::Schedule).map(|kind| format!("\"{}\"", kind.as_str())).collect();
     for (number, name) in names.iter().enumerate() {
         let text = format!(
             "repository = \"{name}\"\nsource = \"github\"\nclone = \"https://{name}.git\"\n\
