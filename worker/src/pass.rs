@@ -115,7 +115,10 @@ fn look_while_it_changes(
 ) -> anyhow::Result<()> {
     let secrets = SecretStore::of_worker(config.directory(), credentials);
     let mut not_startable = HashSet::new();
-    ask_forges(config, folders, ledger, launcher, clock.now())?;
+    // What nobody told of must not keep what somebody did tell of from running.
+    if let Err(error) = ask_forges(config, folders, ledger, launcher, clock.now()) {
+        tracing::error!(error = format!("{error:#}"), "the forges cannot be asked for what no delivery told of");
+    }
     loop {
         // A spool that cannot be read must not keep admitted runs from starting, nor a mail server anything.
         let imported = import(config, ledger, clock);

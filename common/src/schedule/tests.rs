@@ -1,3 +1,5 @@
+//! Expressions, refusals and moves of the clock, each against times that were worked out by hand.
+
 use super::*;
 
 fn at(text: &str) -> Instant {

@@ -1,3 +1,5 @@
+//! Who may own and write what is on the way to a file, with real files; giving them away needs root.
+
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};

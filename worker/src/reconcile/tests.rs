@@ -1,3 +1,5 @@
+//! The gap closer beside deliveries that come before, after and never, on a real ledger and made-up refs.
+
 use hookspool_common::event::{Event, Kind, Person};
 use hookspool_common::git_name::Sha;
 use hookspool_common::ledger::{Admission, Cause, Finish, Outcome, Run, RunQuery};

@@ -1,3 +1,5 @@
+//! What passes make of schedules at chosen instants, on a real ledger.
+
 use super::*;
 use hookspool_common::ledger::{Cause, Run, RunQuery, RunState, SqliteLedger};
 

@@ -1,3 +1,5 @@
+//! The keys of a job beyond its steps: what they mean, and where they are wrong.
+
 use std::time::Duration;
 
 use super::{MAIN, load, problems};
